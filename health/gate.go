@@ -10,11 +10,16 @@ import (
 // ErrNotStarted is the reason of a gate that nobody has opened or closed yet.
 var ErrNotStarted = errors.New("ComfyUI has not started yet")
 
+// ErrGivenUp is what Enter returns, together with the reason, once the gate
+// will never open again.
+var ErrGivenUp = errors.New("ComfyUI was given up")
+
 // A Gate lets work in while ComfyUI is ready. Its zero value is closed.
 // All methods may be called from any goroutine.
 type Gate struct {
 	mu     sync.Mutex
 	open   bool
+	final  bool  // closed for good
 	reason error // why it is closed; nil means ErrNotStarted
 
 	// changed is closed, and replaced, at each change, and wakes those who wait.
@@ -27,7 +32,7 @@ type Gate struct {
 func (g *Gate) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.open {
+	if g.open || g.final {
 		return
 	}
 	g.open = true
@@ -40,6 +45,25 @@ func (g *Gate) Open() {
 func (g *Gate) Close(reason error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.close(reason)
+}
+
+// CloseForGood is Close for the last time: whoever waits at the gate is sent
+// away. The first reason stands.
+func (g *Gate) CloseForGood(reason error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.final {
+		return
+	}
+	g.close(reason)
+	g.final = true
+}
+
+func (g *Gate) close(reason error) {
+	if g.final {
+		return
+	}
 	g.open = false
 	g.reason = reason
 	for cancel := range g.inside {
@@ -74,8 +98,11 @@ func (g *Gate) Enter(ctx context.Context) (inside context.Context, leave context
 			g.mu.Unlock()
 			return inside, leave, nil
 		}
-		changed, reason := g.waiting(), g.err()
+		changed, reason, final := g.waiting(), g.err(), g.final
 		g.mu.Unlock()
+		if final {
+			return nil, nil, fmt.Errorf("%w: %w", ErrGivenUp, reason)
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():

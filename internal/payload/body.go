@@ -40,6 +40,9 @@ func Raw(c job.Content) *Body {
 // inner as one more field called name. Without an inner body it holds the
 // fields alone.
 func Object(fields map[string]any, name string, inner *Body) (*Body, error) {
+	if fields == nil {
+		fields = map[string]any{} // nil would be written as null
+	}
 	head, err := encodeJSON(fields)
 	if err != nil {
 		return nil, fmt.Errorf("encode result: %w", err)

@@ -1,0 +1,22 @@
+// Package health answers one question: may this pod take work?
+//
+// A [Gate] holds the answer. It is closed, with a reason, until ComfyUI is
+// ready, and whoever waits at it learns when that changes. A [Monitor] is run
+// beside each incarnation of ComfyUI and works the gate:
+//
+//	incarnation starts   gate closed: "booting"
+//	first good probe     warm-up, then the gate opens
+//	probes go on         one that fails alone changes nothing
+//	no sign of life      Watch returns an error, the gate closes: alive but no good
+//	process exits        Watch's context ends, the gate closes with the exit as its reason
+//
+// A sign of life is an answered probe, or a change of the activity counter
+// (log output, processor time, disk reads): loading a model holds Python's
+// interpreter lock for a minute, in which ComfyUI answers nothing and is well.
+//
+// [Preflight] asks once, beside ComfyUI's own start, whether the host can do
+// the work at all.
+//
+// The package knows probes and no processes: it neither starts nor ends
+// anything. Being given up by Watch is what makes the supervisor restart.
+package health

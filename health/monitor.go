@@ -1,0 +1,290 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// A Probe asks one question and returns nil if the answer is good.
+type Probe func(ctx context.Context) error
+
+// Config says how a Monitor judges. Durations that are 0 take the defaults
+// named here.
+type Config struct {
+	// Probe asks ComfyUI for an answer. It must end when its context does.
+	Probe Probe
+	// Prepare runs between the first good probe and the opening of the gate,
+	// such as a warm-up. Its error keeps the gate closed and ends Watch.
+	Prepare Probe
+	// Activity changes whenever the process shows a sign of life. Nil means
+	// that probes are the only sign.
+	Activity func() uint64
+	// Ready is called when the gate has opened, at most once per Watch for
+	// each boot seen. It may be nil.
+	Ready func(boot time.Duration)
+
+	// BootInterval is the time between two probes of a process that listens
+	// but gives no good answer yet; 50 ms. While nothing listens the probe
+	// costs next to nothing and is repeated each 5 ms, so that the first job
+	// waits for ComfyUI and not for us.
+	BootInterval time.Duration
+	// BootTries ends a boot after that many probes, each BootInterval apart;
+	// 0 means no limit.
+	BootTries int
+	// BootLimit ends a boot in any case; 10 min.
+	BootLimit time.Duration
+	// BootStall ends a boot that shows no sign of life for that long; 3 min.
+	BootStall time.Duration
+	// LiveInterval is the time between two probes of a ready process; 5 s.
+	LiveInterval time.Duration
+	// LiveFails and LiveSilence must both be reached to give a ready process
+	// up: so many failed probes in a row, and no other sign of life for so
+	// long; 6 and 2 min.
+	LiveFails   int
+	LiveSilence time.Duration
+}
+
+const (
+	refusedInterval  = 5 * time.Millisecond
+	bootProbeTimeout = 2 * time.Second
+	liveProbeTimeout = 5 * time.Second
+)
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	set(&c.BootInterval, 50*time.Millisecond)
+	set(&c.BootLimit, 10*time.Minute)
+	set(&c.BootStall, 3*time.Minute)
+	set(&c.LiveInterval, 5*time.Second)
+	set(&c.LiveSilence, 2*time.Minute)
+	if c.LiveFails == 0 {
+		c.LiveFails = 6
+	}
+	if c.Activity == nil {
+		c.Activity = func() uint64 { return 0 }
+	}
+	return c
+}
+
+// The reasons for which a gate is closed while the process runs.
+var (
+	ErrBooting   = errors.New("ComfyUI is starting")
+	ErrRebooting = errors.New("ComfyUI stopped listening and is starting again in the same process")
+	// ErrHung is in the error of Watch when a ready process showed no sign of
+	// life for too long.
+	ErrHung = errors.New("ComfyUI hangs")
+)
+
+// A Monitor works one gate, beside one incarnation at a time.
+type Monitor struct {
+	cfg  Config
+	gate *Gate
+	log  *zap.Logger
+
+	poked     chan struct{} // holds one wish for a probe at once
+	condemned chan error    // holds one verdict from outside
+	due       atomic.Int64  // Unix time in ns of the next turn of the loop, 0 while none runs
+}
+
+// NewMonitor returns a Monitor that works gate.
+func NewMonitor(cfg Config, gate *Gate, log *zap.Logger) *Monitor {
+	return &Monitor{
+		cfg: cfg.withDefaults(), gate: gate, log: log,
+		poked:     make(chan struct{}, 1),
+		condemned: make(chan error, 1),
+	}
+}
+
+// Poke asks for a probe at once, for instance because a connection broke.
+func (m *Monitor) Poke() {
+	select {
+	case m.poked <- struct{}{}:
+	default:
+	}
+}
+
+// Condemn gives the ready process up for a reason that probes do not see, such
+// as a poisoned GPU context: the gate closes and Watch returns reason. It does
+// nothing while the gate is closed, so that a verdict on one incarnation that
+// comes late does not hit the next.
+func (m *Monitor) Condemn(reason error) {
+	if m.gate.Err() != nil {
+		return
+	}
+	select {
+	case m.condemned <- reason:
+	default:
+	}
+}
+
+// Late is by how much the monitor has missed its next look at the process, 0
+// while it is on time or watches nothing. It waits for nothing.
+func (m *Monitor) Late() time.Duration {
+	due := m.due.Load()
+	if due == 0 {
+		return 0
+	}
+	return max(0, time.Since(time.Unix(0, due)))
+}
+
+// expect notes when the loop has to come round at the latest.
+func (m *Monitor) expect(within time.Duration) {
+	m.due.Store(time.Now().Add(2 * within).UnixNano())
+}
+
+// Watch works the gate until ctx ends, which must be when the incarnation
+// does, with the exit as the cause. An error that is not the context's means
+// that the process is alive but no good. The gate is closed when it returns.
+// One Watch may run at a time.
+func (m *Monitor) Watch(ctx context.Context) error {
+	select {
+	case <-m.condemned: // a verdict on the last incarnation
+	default:
+	}
+	m.gate.Close(ErrBooting)
+	defer m.due.Store(0)
+	for {
+		err := m.bootAndLive(ctx)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		m.gate.Close(err)
+		m.log.Info("gate closed", zap.NamedError("reason", err))
+		if !errors.Is(err, ErrRebooting) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (m *Monitor) bootAndLive(ctx context.Context) error {
+	start := time.Now()
+	if err := m.boot(ctx); err != nil {
+		return err
+	}
+	m.due.Store(0) // a warm-up may take any time
+	if m.cfg.Prepare != nil {
+		if err := m.cfg.Prepare(ctx); err != nil {
+			return fmt.Errorf("warm up ComfyUI: %w", err)
+		}
+	}
+	m.gate.Open()
+	boot := time.Since(start)
+	m.log.Info("gate open", zap.Duration("boot", boot))
+	if m.cfg.Ready != nil {
+		m.cfg.Ready(boot)
+	}
+	return m.live(ctx)
+}
+
+// boot returns nil at the first good probe.
+func (m *Monitor) boot(ctx context.Context) error {
+	start := time.Now()
+	life := NewSilence(m.cfg.Activity)
+	for tries := 1; ; tries++ {
+		m.expect(m.cfg.BootInterval + bootProbeTimeout)
+		err := m.probe(ctx, bootProbeTimeout)
+		if err == nil {
+			return nil
+		}
+		silent := life.Tick(m.cfg.BootInterval + bootProbeTimeout)
+		switch booted := time.Since(start); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case silent >= m.cfg.BootStall:
+			return fmt.Errorf("ComfyUI shows no sign of life for %v while starting (last probe: %w)", m.cfg.BootStall, err)
+		case booted >= m.cfg.BootLimit:
+			return fmt.Errorf("ComfyUI is not ready after %v (last probe: %w); raise BOOT_LIMIT if it needs longer", m.cfg.BootLimit, err)
+		case m.cfg.BootTries > 0 && tries >= m.cfg.BootTries:
+			return fmt.Errorf("ComfyUI is not ready after %d probes (last probe: %w); raise COMFY_API_AVAILABLE_MAX_RETRIES or set it to 0", tries, err)
+		}
+		if err := m.pause(ctx, m.bootInterval(err)); err != nil {
+			return err
+		}
+	}
+}
+
+func (m *Monitor) bootInterval(err error) time.Duration {
+	if errors.Is(err, syscall.ECONNREFUSED) && m.cfg.BootTries == 0 {
+		return min(refusedInterval, m.cfg.BootInterval)
+	}
+	return m.cfg.BootInterval
+}
+
+// live returns when the process is no good any more.
+func (m *Monitor) live(ctx context.Context) error {
+	life := NewSilence(m.cfg.Activity)
+	fails := 0
+	for {
+		m.expect(m.cfg.LiveInterval + liveProbeTimeout)
+		if err := m.pause(ctx, m.cfg.LiveInterval); err != nil {
+			return err
+		}
+		err := m.probe(ctx, liveProbeTimeout)
+		silent := life.Tick(m.cfg.LiveInterval + liveProbeTimeout)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			fails = 0
+			life.Reset()
+			continue
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return m.refused(ctx, err)
+		}
+		fails++
+		m.log.Debug("probe failed", zap.Error(err), zap.Int("fails", fails), zap.Duration("silent", silent))
+		if fails >= m.cfg.LiveFails && silent >= m.cfg.LiveSilence {
+			return fmt.Errorf("%w: %d probes in a row failed and it showed no sign of life for %v (last probe: %w)",
+				ErrHung, fails, silent.Round(time.Second), err)
+		}
+	}
+}
+
+// refused decides what it means that a ready process listens no more: it has
+// ended, of which the notice is on its way, or it has replaced its program.
+func (m *Monitor) refused(ctx context.Context, err error) error {
+	timer := time.NewTimer(exitNotice)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return fmt.Errorf("%w (%v)", ErrRebooting, err)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// exitNotice is how long the notice of an exit may take after the last socket
+// was closed; it takes milliseconds, unless a core is dumped.
+const exitNotice = 500 * time.Millisecond
+
+func (m *Monitor) probe(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return m.cfg.Probe(ctx)
+}
+
+// pause waits for d, or for a poke. It returns an error when the incarnation
+// has ended or was condemned.
+func (m *Monitor) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-m.poked:
+	case reason := <-m.condemned:
+		return reason
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
