@@ -1,0 +1,114 @@
+package comfy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfytest"
+)
+
+// A prompt that somebody else deleted from the queue is lost, not waited for.
+func TestRunOfADeletedPrompt(t *testing.T) {
+	inBubbles(t, nil, func(t *testing.T, p *peer) {
+		first := p.start(t.Context(), p.prompt(sleepWorkflow(20*time.Second, "poll")), nil)
+		p.awaitStart(1)
+		second := p.prompt(pictureWorkflow)
+		done := p.start(t.Context(), second, nil)
+		synctest.Wait()
+		if ahead, known, err := p.Position(t.Context(), second.ID); ahead != 1 || !known || err != nil {
+			t.Errorf("position %d, %t, %v; want one before it", ahead, known, err)
+		}
+		if err := p.command(t.Context(), "/queue", map[string]bool{"clear": true}); err != nil {
+			t.Fatal(err)
+		}
+		if f := <-done; !errors.Is(f.err, ErrLost) {
+			t.Errorf("got %v, want ErrLost", f.err)
+		}
+		if f := <-first; f.err != nil {
+			t.Error(f.err)
+		}
+	})
+}
+
+// Cancel ends a prompt wherever it is, tries again until it has, and leaves the
+// prompts beside it alone.
+func TestFault_H11_CancelHitsOnlyItsPrompt(t *testing.T) {
+	inBubbles(t, nil, func(t *testing.T, p *peer) {
+		running, pending, other := p.prompt(sleepWorkflow(time.Minute, "poll")), p.prompt(pictureWorkflow), p.prompt(samplerWorkflow)
+		first := p.start(t.Context(), running, nil)
+		p.awaitStart(1)
+		second := p.start(t.Context(), pending, nil)
+		third := p.start(t.Context(), other, nil)
+		p.await("three prompts", func() bool {
+			q, err := p.queue(t.Context())
+			return err == nil && len(q.Running)+len(q.Pending) == 3
+		})
+		for _, prompt := range []Prompt{pending, running} {
+			if err := p.Cancel(t.Context(), prompt.ID); err != nil {
+				t.Error(err)
+			}
+		}
+		if f := <-first; !errors.Is(f.err, ErrInterrupted) {
+			t.Errorf("the running prompt: %v, want ErrInterrupted", f.err)
+		}
+		if f := <-third; f.err != nil {
+			t.Errorf("the prompt beside: %v", f.err)
+		}
+		if f := <-second; !errors.Is(f.err, ErrLost) {
+			t.Errorf("the pending prompt: %v, want ErrLost", f.err)
+		}
+		if p.ran(pending.ID) != 0 {
+			t.Error("the pending prompt ran")
+		}
+		if err := p.Cancel(t.Context(), other.ID); err != nil {
+			t.Errorf("cancel of a prompt that has ended: %v", err)
+		}
+	})
+}
+
+// A cancel right after the submission may be lost: it is sent again.
+func TestFault_H11_CancelIsRepeated(t *testing.T) {
+	for _, route := range []string{"POST /interrupt", "POST /api/jobs/*"} {
+		t.Run(route, func(t *testing.T) {
+			faults := comfytest.Faults{{On: route, Do: "answer", Status: 200, Type: "application/json", Body: `{"cancelled": true}`, Count: 3}}
+			inBubbles(t, faults, func(t *testing.T, p *peer) {
+				prompt := p.prompt(sleepWorkflow(time.Hour, "poll"))
+				prompt.Workflow = bytes.Replace(prompt.Workflow, []byte(`"seed"`), []byte(`"steps":100000,"seed"`), 1)
+				done := p.start(t.Context(), prompt, nil)
+				p.awaitStart(1)
+				begun := time.Now()
+				if err := p.Cancel(t.Context(), prompt.ID); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(begun); took > 5*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if f := <-done; !errors.Is(f.err, ErrInterrupted) {
+					t.Errorf("the run returned %v", f.err)
+				}
+			})
+		})
+	}
+}
+
+// A node that looks at no interrupt cannot be cancelled: ctx bounds the attempt,
+// and the error says where the prompt is.
+func TestFault_H11_CancelGivesUpWithItsContext(t *testing.T) {
+	inBubbles(t, nil, func(t *testing.T, p *peer) {
+		prompt := p.prompt(sleepWorkflow(time.Minute, "sleep"))
+		done := p.start(t.Context(), prompt, nil)
+		p.awaitStart(1)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		err := p.Cancel(ctx, prompt.ID)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), prompt.ID+": context deadline exceeded: it is still running") {
+			t.Errorf("got %v", err)
+		}
+		<-done
+	})
+}
