@@ -1,0 +1,119 @@
+package localapi
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+var (
+	errUnauthorized = errors.New("unauthorized")
+	errForeign      = errors.New("refused: the request comes from another web site")
+	errMediaType    = errors.New("send the body as plain JSON, with Content-Type: application/json")
+)
+
+// guard lets a request through to next when it comes from whom it should and
+// its body is of a kind that next reads.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, check := range []func(*http.Request) error{s.checkHost, checkOrigin, s.checkToken, checkBody} {
+			if err := check(r); err != nil {
+				s.refuse(w, err)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// checkHost keeps out pages whose name was made to point at this machine.
+func (s *Server) checkHost(r *http.Request) error {
+	name := hostname(r.Host)
+	if isLoopback(name) || slices.ContainsFunc(s.cfg.Hosts, func(h string) bool { return strings.EqualFold(h, name) }) {
+		return nil
+	}
+	if len(s.cfg.Hosts) == 0 && !s.onLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%w: host %q is not a name of this server", errForeign, name)
+}
+
+// onLoopback tells whether only this machine can reach the server.
+func (s *Server) onLoopback() bool {
+	addr, ok := s.conns.Addr().(*net.TCPAddr)
+	return ok && addr.IP.IsLoopback()
+}
+
+func hostname(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.Trim(hostport, "[]")
+}
+
+func isLoopback(name string) bool {
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.IsLoopback() || strings.EqualFold(name, "localhost")
+}
+
+// checkOrigin refuses what a browser sends for a page of another site: every
+// request that names its origin, those that only read included, and those that
+// change something even when only Sec-Fetch-Site gives them away.
+func checkOrigin(r *http.Request) error {
+	if origin := r.Header.Get("Origin"); origin != "" {
+		if u, err := url.Parse(origin); err != nil || !strings.EqualFold(u.Host, r.Host) {
+			return errForeign
+		}
+	}
+	if http.NewCrossOriginProtection().Check(r) != nil {
+		return errForeign
+	}
+	return nil
+}
+
+func (s *Server) checkToken(r *http.Request) error {
+	if s.cfg.Token == "" {
+		return nil
+	}
+	given := r.Header.Get("Authorization")
+	if scheme, rest, found := strings.Cut(given, " "); found && strings.EqualFold(scheme, "Bearer") {
+		given = strings.TrimSpace(rest)
+	}
+	sum := digest(given)
+	if subtle.ConstantTimeCompare(sum[:], s.token[:]) != 1 {
+		return errUnauthorized
+	}
+	return nil
+}
+
+// digest makes texts of any length comparable in the same time.
+func digest(text string) [sha256.Size]byte { return sha256.Sum256([]byte(text)) }
+
+// checkBody refuses what is not JSON as it stands. The one exception is the
+// type that curl -d claims; a browser could send it for another site, so it
+// passes only without an Origin.
+func checkBody(r *http.Request) error {
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return fmt.Errorf("%w: Content-Encoding %q is not read", errMediaType, enc)
+	}
+	claimed := r.Header.Get("Content-Type")
+	if r.Method != http.MethodPost || claimed == "" {
+		return nil
+	}
+	kind, _, err := mime.ParseMediaType(claimed)
+	switch {
+	case err == nil && kind == "application/json":
+		return nil
+	case err == nil && kind == "application/x-www-form-urlencoded" && r.Header.Get("Origin") == "":
+		return nil
+	}
+	return fmt.Errorf("%w: Content-Type %q is not read", errMediaType, claimed)
+}

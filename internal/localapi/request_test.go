@@ -1,0 +1,70 @@
+package localapi
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDecodeRequest(t *testing.T) {
+	tests := []struct {
+		name, body string
+		want       request
+		err        string // part of it
+	}{
+		{name: "object", body: `{"input":{"a": 1}}`, want: request{json.RawMessage(`{"a": 1}`), policy{0, defaultTTL}}},
+		{name: "text", body: `{"input":"{}"}`, want: request{json.RawMessage(`"{}"`), policy{0, defaultTTL}}},
+		{name: "policy", body: `{"input":{},"policy":{"executionTimeout":5000,"ttl":10000}}`,
+			want: request{json.RawMessage(`{}`), policy{5 * time.Second, 10 * time.Second}}},
+		{name: "all that RunPod knows", body: `{"id":"mine","input":{},"webhook":"https://x.test","s3Config":{"accessId":"x"}}`,
+			want: request{json.RawMessage(`{}`), policy{0, defaultTTL}}},
+		{name: "empty", body: " \n", err: "the body is empty"},
+		{name: "no input", body: `{}`, err: "input is missing"},
+		{name: "null input", body: `{"input":null}`, err: "input is missing"},
+		{name: "null", body: `null`, err: "input is missing"},
+		{name: "array", body: `[]`, err: "JSON type array: send an object"},
+		{name: "not JSON", body: `input=1`, err: "not JSON: invalid character 'i' looking for beginning of value at byte 1"},
+		{name: "cut", body: `{"input":{`, err: "not JSON: unexpected end"},
+		{name: "two documents", body: `{"input":{}}{}`, err: "not JSON: invalid character '{' after"},
+		{name: "too deep", body: `{"input":` + strings.Repeat("[", 10_001), err: "exceeded max depth"},
+		{name: "policy is text", body: `{"input":{},"policy":"fast"}`, err: "policy is of JSON type string"},
+		{name: "ttl is text", body: `{"input":{},"policy":{"ttl":"1h"}}`, err: "policy.ttl is of JSON type string"},
+		{name: "negative timeout", body: `{"input":{},"policy":{"executionTimeout":-1}}`, err: "policy.executionTimeout is -1: it is 1 to 604800000 ms"},
+		{name: "ttl over a week", body: `{"input":{},"policy":{"ttl":604800001}}`, err: "policy.ttl is 604800001"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := decodeRequest([]byte(tt.body))
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) || statusOf(err) != 400 {
+					t.Errorf("error = %v, want 400 with %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil || string(got.input) != string(tt.want.input) || got.policy != tt.want.policy {
+				t.Errorf("got %s %+v, %v, want %s %+v", got.input, got.policy, err, tt.want.input, tt.want.policy)
+			}
+		})
+	}
+}
+
+func FuzzDecodeRequest(f *testing.F) {
+	for _, seed := range []string{
+		``, `null`, `{}`, `{"input":{}}`, `{"INPUT":{"a":1}}`, `{"input":"x","policy":{"ttl":1e3}}`,
+		`{"input":{},"policy":{"executionTimeout":9223372036854775807,"ttl":-1}}`, `{"input":{},"input":null}`, "\xff{",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, err := decodeRequest(body)
+		switch {
+		case err != nil && statusOf(err) != 400:
+			t.Errorf("error of status %d: %v", statusOf(err), err)
+		case err == nil && (!json.Valid(got.input) || string(got.input) == "null"):
+			t.Errorf("input is no JSON value: %q", got.input)
+		case err == nil && (got.policy.ttl <= 0 || got.policy.ttl > maxPolicy || got.policy.execution < 0 || got.policy.execution > maxPolicy):
+			t.Errorf("policy out of bounds: %+v", got.policy)
+		}
+	})
+}

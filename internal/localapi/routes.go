@@ -1,0 +1,203 @@
+package localapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// handler serves every route at the root and as RunPod's clients know it.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, root := range []string{"", "/v2/{endpoint}"} {
+		mux.HandleFunc("POST "+root+"/run", s.run)
+		mux.HandleFunc("POST "+root+"/runsync", s.runSync)
+		mux.HandleFunc("POST "+root+"/cancel/{id}", s.change(s.store.cancel))
+		mux.HandleFunc("POST "+root+"/retry/{id}", s.change(s.store.retry))
+		mux.HandleFunc("POST "+root+"/purge-queue", s.purge)
+		for _, method := range []string{"GET ", "POST "} {
+			mux.HandleFunc(method+root+"/status/{id}", s.status)
+			mux.HandleFunc(method+root+"/stream/{id}", s.stream)
+		}
+		mux.HandleFunc("GET "+root+"/health", s.health)
+		mux.HandleFunc("GET "+root+"/ping", s.ping)
+	}
+	return s.attend(s.guard(mux))
+}
+
+func (s *Server) run(w http.ResponseWriter, r *http.Request) {
+	id := uuid.NewString() + idSuffix
+	if _, err := s.submit(r, id); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.send(w, http.StatusOK, brief{id, inQueue})
+}
+
+// idSuffix ends the ids of RunPod, where it names the region.
+const idSuffix = "-u1"
+
+// runSync answers when the job has ended. Before that it answers how the job
+// stands, when the client's time is over or the server stops.
+func (s *Server) runSync(w http.ResponseWriter, r *http.Request) {
+	wait, err := waitOf(r)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	id := "sync-" + uuid.NewString() + idSuffix
+	final, err := s.submit(r, id)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-final:
+	case <-timer.C:
+	case <-s.closing:
+	case <-r.Context().Done():
+		return // the client is gone, the job goes on
+	}
+	v, err := s.store.view(id)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if v.state == inProgress {
+		v.output = nil // progress here would pass for the result
+	}
+	code := http.StatusOK
+	if v.state == failed && !v.ran {
+		code = http.StatusServiceUnavailable
+	}
+	s.sendJob(w, code, v)
+}
+
+const (
+	minWait     = time.Second
+	defaultWait = 90 * time.Second
+	maxWait     = 5 * time.Minute
+)
+
+func waitOf(r *http.Request) (time.Duration, error) {
+	text := r.URL.Query().Get("wait")
+	if text == "" {
+		return defaultWait, nil
+	}
+	ms, err := strconv.Atoi(text)
+	wait := time.Duration(ms) * time.Millisecond
+	if err != nil || wait < minWait || wait > maxWait {
+		return 0, badRequest(fmt.Sprintf("wait is %q: it is %d to %d ms", text, minWait.Milliseconds(), maxWait.Milliseconds()))
+	}
+	return wait, nil
+}
+
+// submit queues the job that the request holds. The channel is closed when it
+// has ended.
+func (s *Server) submit(r *http.Request, id string) (<-chan struct{}, error) {
+	if err := s.store.room(); err != nil {
+		return nil, err
+	}
+	q, err := s.readRequest(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.store.add(id, q.input, q.policy)
+}
+
+// change answers with the job as change has left it.
+func (s *Server) change(change func(id string) (view, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, err := change(r.PathValue("id"))
+		if err != nil {
+			s.refuse(w, err)
+			return
+		}
+		s.send(w, http.StatusOK, brief{v.id, v.state})
+	}
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	v, err := s.store.view(r.PathValue("id"))
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.sendJob(w, http.StatusOK, v)
+}
+
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	chunks, now, err := s.store.stream(r.PathValue("id"))
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	type chunk struct {
+		Output json.RawMessage `json:"output"`
+	}
+	answer := struct {
+		Status state   `json:"status"`
+		Stream []chunk `json:"stream"`
+	}{now, make([]chunk, len(chunks))}
+	for i, c := range chunks {
+		answer.Stream[i] = chunk{c}
+	}
+	s.send(w, http.StatusOK, answer)
+}
+
+func (s *Server) purge(w http.ResponseWriter, _ *http.Request) {
+	s.send(w, http.StatusOK, struct {
+		Removed int    `json:"removed"`
+		Status  string `json:"status"`
+	}{s.store.purge(), "completed"})
+}
+
+// tally counts jobs: the first two as they stand, the others since the start.
+type tally struct {
+	InProgress int `json:"inProgress"`
+	InQueue    int `json:"inQueue"`
+	Completed  int `json:"completed"`
+	Failed     int `json:"failed"`
+	Retried    int `json:"retried"`
+}
+
+// workers counts the workers by state, of which there is one.
+type workers struct {
+	Idle         int `json:"idle"`
+	Initializing int `json:"initializing"`
+	Ready        int `json:"ready"`
+	Running      int `json:"running"`
+	Throttled    int `json:"throttled"`
+	Unhealthy    int `json:"unhealthy"`
+}
+
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	t := s.store.count()
+	var n workers
+	switch {
+	case s.cfg.Ready() != nil:
+		n.Initializing = 1
+	case t.InProgress > 0:
+		n.Ready, n.Running = 1, 1
+	default:
+		n.Ready, n.Idle = 1, 1
+	}
+	s.send(w, http.StatusOK, struct {
+		Jobs    tally   `json:"jobs"`
+		Workers workers `json:"workers"`
+	}{t, n})
+}
+
+func (s *Server) ping(w http.ResponseWriter, _ *http.Request) {
+	if s.cfg.Ready() != nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	s.send(w, http.StatusOK, map[string]string{"status": "ready"})
+}
