@@ -1,0 +1,95 @@
+package runpod_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/job"
+	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
+)
+
+// Progress is posted at most once per interval and job, the latest wins, and none follows the result, whenever that comes.
+func TestFault_R8_NoProgressAfterResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, runpodtest.Config{})
+		c, _ := start(t, config(q))
+		random := rand.New(rand.NewPCG(3, 4))
+		sent := 0
+		for i := range 300 {
+			id := fmt.Sprint("job-", i)
+			q.Submit(id, `{}`)
+			takeOne(t, c, id)
+			// The progress is slow on its way, or hangs until it is given up.
+			// Never just as long as it is waited for, which would be a draw.
+			late := time.Duration(random.IntN(50))*100*time.Millisecond + 50*time.Millisecond
+			q.Heal()
+			q.Inject(runpodtest.Fault{Call: runpodtest.Progress, For: time.Hour, Hang: late})
+			for range random.IntN(50) {
+				c.Progress(id, job.Progress{Percent: 50})
+				<-time.After(100 * time.Millisecond)
+			}
+			begun := time.Now()
+			finish(t, c, completed(id))
+			if took := time.Since(begun); took > 2*time.Second {
+				t.Errorf("the result was held up for %s, want at most 2s", took)
+			}
+			c.Progress(id, job.Progress{Percent: 100})
+			n := len(q.Job(id).Progress)
+			sent += n
+			if n > 4 {
+				t.Errorf("%d posts of progress within 5s", n)
+			}
+		}
+		synctest.Wait()
+		check(t, q)
+		if sent < 100 {
+			t.Errorf("only %d posts of progress in all", sent)
+		}
+	})
+}
+
+// While a result is posted again because its answer was lost, no progress is posted.
+func TestFault_R8_NoProgressBetweenTriesOfTheResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, runpodtest.Config{})
+		c := taken(t, q, config(q))
+		q.Inject(runpodtest.Fault{Call: runpodtest.Done, For: time.Minute, Act: true, Cut: true})
+		delivered := make(chan error)
+		go func() { delivered <- c.Done(t.Context(), completed("job")) }()
+		for range 30 {
+			<-time.After(time.Second)
+			c.Progress("job", job.Progress{Percent: 50})
+		}
+		if err := <-delivered; err != nil {
+			t.Fatal(err)
+		}
+		check(t, q)
+	})
+}
+
+// Progress is dropped, and nothing else, when its posts fail or nobody knows the job.
+func TestFault_R8_LostProgressHarmsNothing(t *testing.T) {
+	for name, f := range map[string]runpodtest.Fault{"500": {Status: 500}, "reset": {Cut: true}, "400": {Status: 400}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newQueue(t, runpodtest.Config{})
+				c := taken(t, q, config(q))
+				f.Call, f.Times = runpodtest.Progress, 2
+				q.Inject(f)
+				for range 50 {
+					c.Progress("job", job.Progress{Percent: 10})
+					c.Progress("unknown", job.Progress{Percent: 10})
+					<-time.After(100 * time.Millisecond)
+				}
+				finish(t, c, completed("job"))
+				if n := len(q.Job("job").Progress); n != 1 {
+					t.Errorf("%d posts arrived in 5s after 2 were lost, want 1", n)
+				}
+				check(t, q)
+			})
+		})
+	}
+}

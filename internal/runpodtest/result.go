@@ -1,0 +1,150 @@
+package runpodtest
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+// What became of a result.
+const (
+	accepted  = "accepted"
+	duplicate = "duplicate"
+	rejected  = "rejected"
+)
+
+// result is the body of a result or of progress.
+type result struct {
+	Status  string          `json:"status"`
+	Output  json.RawMessage `json:"output"`
+	Error   json.RawMessage `json:"error"`
+	StopPod bool            `json:"stopPod"`
+}
+
+// surrogates are the escapes of UTF-16 surrogates, well paired or not.
+var surrogates = regexp.MustCompile(`(?i)\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\ud[89a-f][0-9a-f]{2}`)
+
+// parseBody reads a body more strictly than encoding/json does.
+func parseBody(body []byte) (result, error) {
+	var r result
+	if !utf8.Valid(body) {
+		return r, errors.New("is not UTF-8")
+	}
+	for _, s := range surrogates.FindAll(body, -1) {
+		if len(s) == 6 {
+			return r, fmt.Errorf("has the lone surrogate %s", s)
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return r, fmt.Errorf("is not a result: %w", err)
+	}
+	if len(bytes.TrimSpace(body[d.InputOffset():])) > 0 {
+		return r, errors.New("goes on after its end")
+	}
+	return r, nil
+}
+
+// progress takes down that a job gets on.
+func (q *Queue) progress(r request) reply {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := q.jobs[r.job]
+	if j == nil {
+		return reply{status: http.StatusNotFound}
+	}
+	if j.Outcome != nil && j.Outcome.Status != Cancelled {
+		q.violation("job %s: progress after its result", r.job)
+	}
+	j.Progress = append(j.Progress, time.Now())
+	q.wake()
+	return reply{status: http.StatusOK}
+}
+
+// done accepts the result of a job.
+func (q *Queue) done(r request) reply {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer q.wake()
+	j := q.jobs[r.job]
+	if j == nil {
+		return reply{status: http.StatusNotFound}
+	}
+	sum := sha256.Sum256(r.body)
+	p := Post{At: time.Now(), Worker: r.worker, Size: int64(len(r.body)), SHA256: hex.EncodeToString(sum[:])}
+	status := q.judge(j, &p, r.body)
+	j.Posts = append(j.Posts, p)
+	return reply{status: status}
+}
+
+// judge decides about a result, in the order in which a queue looks at it.
+func (q *Queue) judge(j *Job, p *Post, body []byte) (status int) {
+	p.Verdict = rejected
+	if q.cfg.ResultLimit > 0 && p.Size > q.cfg.ResultLimit {
+		return cmp.Or(q.cfg.LimitStatus, http.StatusRequestEntityTooLarge)
+	}
+	if !j.heldBy(p.Worker) {
+		q.violation("job %s: has a result from worker %s, which never had it", j.ID, p.Worker)
+	}
+	r, err := parseBody(body)
+	if err != nil {
+		q.violation("job %s: its result %v", j.ID, err)
+		return http.StatusBadRequest
+	}
+	if j.Outcome != nil {
+		p.Verdict = duplicate
+		return cmp.Or(q.cfg.EndedStatus, http.StatusOK)
+	}
+	p.Verdict = accepted
+	j.Outcome = q.outcome(j.ID, r, p)
+	if r.StopPod {
+		q.gone[p.Worker] = true
+	}
+	if q.cfg.Result != nil {
+		if err := q.cfg.Result(j.ID, body); err != nil {
+			q.violation("job %s: %v", j.ID, err)
+		}
+		j.Outcome.Output = nil
+	}
+	return http.StatusOK
+}
+
+// outcome makes of a result what a client of the queue would see.
+func (q *Queue) outcome(id string, r result, p *Post) *Outcome {
+	o := &Outcome{
+		Status: Completed, Output: r.Output, StopPod: r.StopPod,
+		Worker: p.Worker, Size: p.Size, SHA256: p.SHA256, At: p.At,
+	}
+	empty := func(raw json.RawMessage) bool {
+		return slices.Contains([]string{``, `null`, `""`, `{}`, `[]`}, string(raw))
+	}
+	switch {
+	case !empty(r.Error):
+		o.Status = Failed
+		if json.Unmarshal(r.Error, &o.Error) != nil {
+			q.violation("job %s: its error is not a string", id)
+		}
+	case empty(r.Output):
+		q.violation("job %s: completed with nothing", id)
+	}
+	return o
+}
+
+func (j *Job) heldBy(worker string) bool {
+	for _, h := range j.Handouts {
+		if h.Worker == worker && !h.Torn {
+			return true
+		}
+	}
+	return false
+}
