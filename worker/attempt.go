@@ -1,0 +1,154 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+)
+
+// attempts is how often a job is begun: a second time after an infrastructure
+// death, and never more.
+const attempts = 2
+
+// outputRoot is the folder in ComfyUI's output directory that holds those of
+// all attempts.
+const outputRoot = "comfyvisor"
+
+// namePrefixBytes is what an attempt puts before the name of an uploaded file.
+const namePrefixBytes = 13
+
+// An attempt is one run of a job. Everything that it leaves in ComfyUI bears a
+// name made from its prompt id.
+type attempt struct {
+	n      int
+	id     string            // the prompt id
+	folder string            // of its outputs, below ComfyUI's output directory
+	prefix string            // of its inputs' names
+	inputs map[string]string // uploaded files: the job's name to ComfyUI's
+}
+
+func newAttempt(jobID string, n int) *attempt {
+	id := comfy.PromptID(jobID, n)
+	return &attempt{
+		n: n, id: id,
+		folder: outputRoot + "/" + id,
+		prefix: id[:namePrefixBytes-1] + "_",
+		inputs: make(map[string]string),
+	}
+}
+
+// try runs the job once. The error is nil when the outputs are known.
+func (l *life) try(in input, n int) error {
+	inside, leave, err := l.slot.Gate.Enter(l.ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	a := newAttempt(l.job.ID, n)
+	l.tried = append(l.tried, a)
+
+	err = l.tryInside(inside, in, a)
+	l.slot.gpu.ended(l.job.ID)
+	switch {
+	case err == nil:
+		l.slot.gpu.succeeded()
+		l.slot.Worked()
+		return nil
+	case l.ctx.Err() != nil: // told to stop: say so, not what the stop broke
+		l.stopPrompt(a)
+		return context.Cause(l.ctx)
+	}
+	return l.sentence(inside, err)
+}
+
+func (l *life) tryInside(inside context.Context, in input, a *attempt) error {
+	start := time.Now()
+	l.enter(PhasePrepare, a.n)
+	if err := l.upload(inside, in.images, a); err != nil {
+		return err
+	}
+	graph, err := in.workflow.forAttempt(a.folder, a.inputs)
+	if err != nil {
+		return fmt.Errorf("encode workflow: %w", err)
+	}
+	l.timings.Prepare += time.Since(start)
+
+	l.enter(PhaseExecute, a.n)
+	outcome, err := l.run(inside, in, a, graph)
+	if err != nil {
+		return err
+	}
+	l.output, err = l.collect(inside, a, outcome)
+	return err
+}
+
+// upload puts the job's images where the workflow finds them.
+func (l *life) upload(ctx context.Context, images []image, a *attempt) error {
+	for _, img := range images {
+		ref, err := l.slot.Comfy.Upload(ctx, comfy.Upload{Name: a.prefix + img.name, Content: img.open, Size: img.size})
+		if err != nil {
+			return &uploadError{img.name, err}
+		}
+		a.inputs[img.name] = ref
+	}
+	return nil
+}
+
+// sentence decides what an error inside the gate was: the job's own, or the end
+// of the ComfyUI that ran it. The death of a process is seen by its sockets
+// before the kernel has told of it, so a broken connection waits a moment for
+// the gate's word.
+func (l *life) sentence(inside context.Context, err error) error {
+	if poison, rerun := l.judgeGPU(err); poison != nil {
+		l.slot.Condemn(poison)
+		<-inside.Done() // no other job gets in before the gate has closed
+		if rerun && l.ctx.Err() == nil {
+			return &lostError{context.Cause(inside)}
+		}
+		return err
+	}
+	if inside.Err() == nil && isConnection(err) {
+		l.slot.Poke()
+		timer := time.NewTimer(deathNotice)
+		defer timer.Stop()
+		select {
+		case <-inside.Done():
+		case <-timer.C:
+		}
+	}
+	switch {
+	case l.ctx.Err() != nil:
+		return context.Cause(l.ctx)
+	case inside.Err() != nil:
+		return &lostError{context.Cause(inside)}
+	case errors.Is(err, comfy.ErrLost), errors.Is(err, comfy.ErrHistoryMissing):
+		return &lostError{err}
+	}
+	return err
+}
+
+// deathNotice is how long a broken connection waits for the news that the
+// process has ended. That takes milliseconds.
+const deathNotice = 2 * time.Second
+
+// stopPrompt takes the attempt's prompt from the GPU. Where ComfyUI does not
+// let go of it in time it is restarted, so that the next job finds it free.
+func (l *life) stopPrompt(a *attempt) {
+	limit := cancelLimit
+	if errors.Is(context.Cause(l.ctx), errShutdown) {
+		limit = cancelAtShutdown // ComfyUI is about to be stopped anyway
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), limit)
+	defer cancel()
+	if err := l.slot.Comfy.Cancel(ctx, a.id); err != nil && limit == cancelLimit {
+		l.slot.Condemn(fmt.Errorf("ComfyUI did not stop a prompt within %v (%w)", cancelLimit, err))
+	}
+}
+
+const (
+	cancelLimit      = 5 * time.Second
+	cancelAtShutdown = 300 * time.Millisecond
+)

@@ -1,0 +1,245 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/health"
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/job"
+)
+
+// Who can mend a failure.
+const (
+	KindInput    = "input"    // the caller
+	KindWorkflow = "workflow" // the workflow's author: ComfyUI refused it, or a node raised
+	KindComfyUI  = "comfyui"  // it died, hung, or never came up
+	KindDelivery = "delivery" // outputs could not be read or stored
+	KindInternal = "internal" // this program, or its being stopped
+)
+
+// The causes of failures, a closed list. What each means to a user stands in
+// docs/errors.md.
+const (
+	CauseBadInput    = "bad_input"
+	CauseUpload      = "input_upload_failed"
+	CauseInvalid     = "workflow_invalid"
+	CauseNode        = "node_failed"
+	CauseGPUMemory   = "gpu_out_of_memory"
+	CauseInterrupted = "interrupted"
+	CauseTimeout     = "timeout"
+	CauseCanceled    = "canceled"
+	CauseCrashed     = "comfyui_crashed"
+	CauseOOMKilled   = "comfyui_oom_killed"
+	CauseHung        = "comfyui_hung"
+	CauseBoot        = "comfyui_boot_failed"
+	CauseStalled     = "execution_stalled"
+	CausePoisoned    = "gpu_poisoned"
+	CauseUnreachable = "comfyui_unreachable"
+	CauseHistory     = "history_missing"
+	CauseOutput      = "output_fetch_failed"
+	CausePath        = "output_path_refused"
+	CauseTooLarge    = "result_too_large"
+	CauseTooMany     = "too_many_outputs"
+	CauseStore       = "s3_upload_failed"
+	CauseShutdown    = "worker_shutdown"
+	CausePanic       = "supervisor_panic"
+	CauseInternal    = "internal"
+)
+
+// Why a job's context ends.
+var (
+	errCanceled = errors.New("the job was canceled")
+	errShutdown = errors.New("the worker is shutting down")
+)
+
+var (
+	errPanic   = errors.New("a fault in comfyvisor itself")
+	errTooMany = errors.New("the workflow made too many files")
+)
+
+// timeoutError says that a job used up its time.
+type timeoutError struct{ limit time.Duration }
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("the job took longer than its limit of %v", e.limit)
+}
+
+// lostError says that the ComfyUI which ran the attempt is no more, or knows
+// nothing of it: nothing that the job did.
+type lostError struct{ reason error }
+
+func (e *lostError) Error() string {
+	return "ComfyUI was lost while it ran the job: " + e.reason.Error()
+}
+func (e *lostError) Unwrap() error { return e.reason }
+
+// uploadError says that an input could not be given to ComfyUI.
+type uploadError struct {
+	name string
+	err  error
+}
+
+func (e *uploadError) Error() string { return fmt.Sprintf("upload input image %q: %v", e.name, e.err) }
+func (e *uploadError) Unwrap() error { return e.err }
+
+// outputError says that an output could not be read.
+type outputError struct {
+	name string
+	err  error
+}
+
+func (e *outputError) Error() string { return fmt.Sprintf("read output %q: %v", e.name, e.err) }
+func (e *outputError) Unwrap() error { return e.err }
+
+func badInput(message string) *job.Failure {
+	return &job.Failure{Kind: KindInput, Cause: CauseBadInput, Message: message}
+}
+
+// blame decides who can mend an error and what to do next. Begun is how many
+// attempts there were.
+func blame(err error, begun int) *job.Failure {
+	f := blameStop(err)
+	if f == nil {
+		f = blameWorkflow(err)
+	}
+	if f == nil {
+		f = blameDelivery(err)
+	}
+	if f == nil {
+		f = blameComfyUI(err)
+	}
+	f.Attempts = begun
+	return f
+}
+
+// blameStop is about jobs that were ended from outside.
+func blameStop(err error) *job.Failure {
+	var late *timeoutError
+	switch {
+	case errors.As(err, &late):
+		return failure(KindWorkflow, CauseTimeout, err, "Raise the job's policy.executionTimeout or JOB_TIMEOUT, or make the workflow faster.")
+	case errors.Is(err, errCanceled):
+		return failure(KindInput, CauseCanceled, err, "")
+	case errors.Is(err, errShutdown):
+		f := failure(KindInternal, CauseShutdown, err, "Send the job again: another worker will take it.")
+		f.Retryable = true
+		return f
+	case errors.Is(err, errPanic):
+		return failure(KindInternal, CausePanic, err, "Please report it with the stack that stands in the log.")
+	}
+	return nil
+}
+
+// blameWorkflow is about workflows that ComfyUI refused or could not finish.
+func blameWorkflow(err error) *job.Failure {
+	var refused *comfy.RejectedError
+	var node *comfy.NodeFailure
+	switch {
+	case errors.As(err, &refused):
+		f := failure(KindWorkflow, CauseInvalid, err, refusedAdvice(refused))
+		f.Details = refusedDetails(refused)
+		return f
+	case errors.As(err, &node) && outOfMemory(node):
+		f := failure(KindWorkflow, CauseGPUMemory, err, "Use a smaller size, batch or model, or a GPU with more memory.")
+		f.Details = nodeDetails(node)
+		return f
+	case errors.As(err, &node):
+		f := failure(KindWorkflow, CauseNode, err, "Look at the node's inputs; its traceback stands in the details.")
+		f.Details = nodeDetails(node)
+		return f
+	case errors.Is(err, comfy.ErrInterrupted):
+		return failure(KindWorkflow, CauseInterrupted, err, "Something else than this worker interrupted ComfyUI; send the job again.")
+	case errors.Is(err, errTooMany):
+		return failure(KindWorkflow, CauseTooMany, err, "Split the job.")
+	}
+	return nil
+}
+
+// blameDelivery is about files that could not be moved.
+func blameDelivery(err error) *job.Failure {
+	var upload *uploadError
+	var output *outputError
+	var large *tooLargeError
+	var store *storeError
+	switch {
+	case errors.As(err, &large):
+		f := failure(KindDelivery, CauseTooLarge, err, "Set BUCKET_ENDPOINT_URL and its keys so that files go to S3, or save in a smaller format.")
+		f.Details = map[string]int64{"result_bytes": large.size, "limit_bytes": large.limit}
+		return f
+	case errors.As(err, &store):
+		f := failure(KindDelivery, CauseStore, err, "")
+		f.Details, f.Retryable = store.details(), store.retryable()
+		return f
+	case isLost(err):
+		return nil // the process is to blame for what could not be moved
+	case errors.As(err, &upload):
+		return failure(KindDelivery, CauseUpload, err, "Look at ComfyUI's log for the reason; the input directory may be full or read-only.")
+	case errors.Is(err, errPathRefused):
+		return failure(KindDelivery, CausePath, err, "Save outputs as plain files inside ComfyUI's output directory.")
+	case errors.As(err, &output):
+		return failure(KindDelivery, CauseOutput, err, "Set COMFY_OUTPUT_DIR if ComfyUI saves elsewhere.")
+	}
+	return nil
+}
+
+// blameComfyUI is about the process itself.
+func blameComfyUI(err error) *job.Failure {
+	f := failure(KindComfyUI, CauseInternal, err, "")
+	f.Retryable = true
+	var stall *stallError
+	var poison *poisonError
+	var killed interface{ OutOfMemory() bool }
+	var exit interface{ LastLines() []string }
+	if errors.As(err, &exit) {
+		f.Details = map[string][]string{"last_lines": exit.LastLines()}
+	}
+	switch {
+	case errors.Is(err, health.ErrGivenUp):
+		f.Cause = CauseBoot
+	case errors.As(err, &stall):
+		f.Cause = CauseStalled
+	case errors.As(err, &poison):
+		f.Cause = CausePoisoned
+	case errors.Is(err, health.ErrHung):
+		f.Cause = CauseHung
+	case errors.As(err, &killed) && killed.OutOfMemory():
+		f.Cause = CauseOOMKilled
+		f.Message += ". The pod needs more memory, or the workflow a smaller model."
+	case errors.Is(err, comfy.ErrLost), errors.Is(err, comfy.ErrHistoryMissing):
+		f.Cause = CauseHistory
+	case isLost(err):
+		f.Cause = CauseCrashed
+	case isConnection(err):
+		f.Cause = CauseUnreachable
+	default:
+		f.Kind = KindInternal
+	}
+	return f
+}
+
+func failure(kind, cause string, err error, advice string) *job.Failure {
+	message := err.Error()
+	if advice != "" {
+		message = strings.TrimRight(message, ". \n") + ". " + advice
+	}
+	return &job.Failure{Kind: kind, Cause: cause, Message: message}
+}
+
+func isLost(err error) bool {
+	var lost *lostError
+	return errors.As(err, &lost)
+}
+
+// isConnection tells whether ComfyUI could not be talked to, as opposed to its
+// answering something.
+func isConnection(err error) bool {
+	var op net.Error
+	return errors.As(err, &op) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, context.DeadlineExceeded) || isEOF(err)
+}

@@ -1,0 +1,170 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/comfyvisor/comfyvisor/internal/job"
+	"github.com/comfyvisor/comfyvisor/internal/payload"
+)
+
+// parallelPuts is how many files of a job are stored at the same time.
+const parallelPuts = 4
+
+// resultGuard is kept free below the source's limit, for what stands around the
+// output in the body.
+const resultGuard = 64 << 10
+
+// store puts the job's files where the result will point to, all of them or
+// none: a result never lists fewer files than the job made.
+func (l *life) store(ctx context.Context) error {
+	if l.w.cfg.Store == nil {
+		return l.checkSize()
+	}
+	ctx, cancel := l.whileWanted(ctx)
+	defer cancel()
+	files := l.output.Files
+	fates := make([]error, len(files))
+	var g errgroup.Group
+	g.SetLimit(parallelPuts)
+	for i := range files {
+		g.Go(func() error {
+			stored, err := l.w.cfg.Store.Put(ctx, l.job.ID, i, files[i])
+			if err != nil {
+				fates[i] = err
+				return nil
+			}
+			files[i] = stored
+			return nil
+		})
+	}
+	g.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for _, err := range fates {
+		if err != nil {
+			return &storeError{files, fates, err}
+		}
+	}
+	return nil
+}
+
+// whileWanted is ctx, ended when the job is canceled or out of time. The
+// shutdown is left to ctx itself, which gives deliveries some time of their own.
+func (l *life) whileWanted(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.ctx, func() {
+		if cause := context.Cause(l.ctx); cause != errShutdown {
+			cancel(cause)
+		}
+	})
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// checkSize fails a result that the source would refuse, before it is sent.
+func (l *life) checkSize() error {
+	limit := l.w.cfg.ResultLimit
+	if limit == 0 {
+		return nil
+	}
+	body, err := payload.Output(l.output)
+	if err != nil {
+		return err
+	}
+	if size := body.Size() + resultGuard; size > limit {
+		return &tooLargeError{body.Size(), limit, l.output.Files}
+	}
+	return nil
+}
+
+// cleanUp removes what the job left in ComfyUI. It runs when the result has
+// arrived, or never will. What cannot be removed is harmless: no other job
+// uses these names.
+func (l *life) cleanUp() {
+	if l.slot == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), cleanUpLimit)
+	defer cancel()
+	for _, a := range l.tried {
+		l.note("remove outputs", removeLocal(l.slot.OutputDir, a.folder))
+		for _, ref := range a.inputs {
+			l.note("remove input", removeLocal(l.slot.InputDir, path.Clean(ref)))
+		}
+		if l.slot.Gate.Err() == nil { // a new incarnation has no history of the last
+			l.note("forget prompt", l.slot.Comfy.Forget(ctx, a.id))
+		}
+	}
+}
+
+const cleanUpLimit = 2 * time.Second
+
+func (l *life) note(what string, err error) {
+	if err != nil {
+		l.log.Debug("leftovers of a job stay", zap.String("step", what), zap.Error(err))
+	}
+}
+
+// storeError tells the fate of each file when not all could be stored.
+type storeError struct {
+	files []job.File
+	fates []error
+	first error
+}
+
+func (e *storeError) Error() string {
+	failed := 0
+	for _, err := range e.fates {
+		if err != nil {
+			failed++
+		}
+	}
+	return fmt.Sprintf("%d of %d files could not be stored: %v", failed, len(e.files), e.first)
+}
+
+func (e *storeError) Unwrap() error { return e.first }
+
+// retryable tells whether the store may take the files another time. Wrong keys,
+// say, are refused for ever.
+func (e *storeError) retryable() bool {
+	var judged interface{ Retryable() bool }
+	return !errors.As(e.first, &judged) || judged.Retryable()
+}
+
+// fate is one file in the details of a failed delivery.
+type fate struct {
+	Filename string `json:"filename"`
+	Stored   bool   `json:"stored"`
+	Error    string `json:"error,omitempty"`
+}
+
+func (e *storeError) details() []fate {
+	fates := make([]fate, len(e.files))
+	for i, f := range e.files {
+		fates[i] = fate{Filename: f.Filename, Stored: e.fates[i] == nil}
+		if e.fates[i] != nil {
+			fates[i].Error = e.fates[i].Error()
+		}
+	}
+	return fates
+}
+
+// tooLargeError says that the source would refuse the result.
+type tooLargeError struct {
+	size, limit int64
+	files       []job.File
+}
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("the result would be %s, and the queue takes at most %s (%d files, %s before base64 adds a third)",
+		megabytes(e.size), megabytes(e.limit), len(e.files), megabytes(totalSize(e.files)))
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

@@ -1,0 +1,25 @@
+// Package worker takes jobs from a [Source] and does them through ComfyUI.
+//
+//	take -> prepare (validate, upload inputs) -> execute (prompt, events, history)
+//	     -> deliver (collect outputs, inline or to a Store) -> done
+//
+// Work is done in lanes. A lane belongs to a [Slot], which is one ComfyUI with
+// its gate. It asks for a job only while that gate is open, carries the job to
+// the end of its execution, hands it to a delivery that goes on beside the next
+// job, and asks again. With prefetch a slot has two lanes, so that the next
+// prompt already stands in ComfyUI's own queue when the last one ends.
+//
+// What can go wrong with a job is decided in one place, blame, which says who
+// can mend it and what to do next. Only an infrastructure death, the end of the
+// very ComfyUI that ran the job, makes the worker run it once more, on the next
+// incarnation; a job's own error never does.
+//
+// Every attempt has a folder of its own below ComfyUI's output directory and
+// input names of its own, both made from the prompt id, which is made from the
+// job's id and the attempt. So no job finds another's files, ComfyUI's cache
+// never answers with files that are gone, and everything can be removed when
+// the result has arrived.
+//
+// When Run's context ends no further job is taken. Jobs at hand may go on for
+// Config.Drain and then fail as worker_shutdown; their results are delivered.
+package worker

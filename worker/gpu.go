@@ -1,0 +1,132 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/gpuerror"
+)
+
+// gpu is what is known of the GPU behind a slot. Its zero value is a GPU that
+// nothing is known of.
+type gpu struct {
+	mu      sync.Mutex
+	history gpuerror.History
+	job     string // that runs, "" for none
+}
+
+func (g *gpu) next(f gpuerror.Finding, job string) gpuerror.Action {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	action, history := g.history.Next(f, job)
+	g.history = history
+	return action
+}
+
+func (g *gpu) started(job string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.job = job
+}
+
+func (g *gpu) ended(job string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.job == job {
+		g.job = ""
+	}
+}
+
+// Running is the id of the job that the slot's ComfyUI executes, "" for none.
+func (s *Slot) Running() string {
+	s.gpu.mu.Lock()
+	defer s.gpu.mu.Unlock()
+	return s.gpu.job
+}
+
+func (g *gpu) succeeded() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.history = g.history.Succeeded()
+}
+
+// Launched tells the slot that a new process was started for it.
+func (s *Slot) Launched() {
+	s.gpu.mu.Lock()
+	defer s.gpu.mu.Unlock()
+	s.gpu.history = s.gpu.history.Launched()
+}
+
+// Told takes a line that the process wrote to its standard error. Lines that
+// tell of a dead or poisoned process condemn it.
+func (s *Slot) Told(line string) {
+	f := gpuerror.ProcessLine(line)
+	if f.Verdict == gpuerror.Leave {
+		return
+	}
+	switch poison := (&poisonError{f}); s.gpu.next(f, s.Running()) {
+	case gpuerror.Relaunch, gpuerror.Rerun:
+		s.Condemn(poison)
+	case gpuerror.GiveUp:
+		s.GiveUp(poison)
+	}
+}
+
+// poisonError says that the process's GPU context, or the process, is no good
+// for any further job.
+type poisonError struct{ gpuerror.Finding }
+
+func (e *poisonError) Error() string {
+	return fmt.Sprintf("ComfyUI's process is no good any more: %s (%s)", e.Why, e.Phrase)
+}
+
+// gpuProbeLimit bounds the question that makes ComfyUI call CUDA.
+const gpuProbeLimit = 5 * time.Second
+
+// judgeGPU looks at what a node raised and does what that asks for. It returns
+// the reason why this process must not see another job, nil if it may, and
+// whether the job deserves another run.
+func (l *life) judgeGPU(err error) (poison error, rerun bool) {
+	var node *comfy.NodeFailure
+	if !errors.As(err, &node) {
+		return nil, false
+	}
+	f := gpuerror.Exception(node.ExceptionType, node.Message)
+	action := l.slot.gpu.next(f, l.job.ID)
+	if action == gpuerror.Probe && l.gpuAnswersBadly() {
+		f = f.Confirmed()
+		action = l.slot.gpu.next(f, l.job.ID)
+	}
+	if action != gpuerror.None {
+		l.log.Warn("gpu error", zap.Stringer("verdict", f.Verdict), zap.Stringer("action", action), zap.String("reason", f.Why))
+	}
+	switch action {
+	case gpuerror.FreeMemory:
+		ctx, cancel := context.WithTimeout(l.ctx, gpuProbeLimit)
+		defer cancel()
+		l.note("free GPU memory", l.slot.Comfy.Free(ctx))
+	case gpuerror.Relaunch, gpuerror.Rerun:
+		return &poisonError{f}, action == gpuerror.Rerun
+	case gpuerror.GiveUp:
+		l.slot.GiveUp(&poisonError{f})
+	}
+	return nil, false
+}
+
+func (l *life) gpuAnswersBadly() bool {
+	ctx, cancel := context.WithTimeout(l.ctx, gpuProbeLimit)
+	defer cancel()
+	_, err := l.slot.Comfy.Stats(ctx)
+	return err != nil && l.ctx.Err() == nil
+}
+
+// outOfMemory tells whether a node failed because the GPU's memory was full.
+func outOfMemory(e *comfy.NodeFailure) bool {
+	return gpuerror.Exception(e.ExceptionType, e.Message).Verdict == gpuerror.Free
+}

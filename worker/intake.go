@@ -1,0 +1,133 @@
+package worker
+
+import (
+	"context"
+
+	"github.com/comfyvisor/comfyvisor/health"
+	"github.com/comfyvisor/comfyvisor/internal/job"
+)
+
+// intake takes jobs from the source for lanes that wait for one. A lane waits
+// only while its gate is open and withdraws when it closes, so nothing is asked
+// for that could not run. Its state belongs to the goroutine of run.
+type intake struct {
+	source Source
+	single bool // take one job in all
+
+	requests    chan struct{}
+	withdrawals chan struct{}
+	jobs        chan job.Job
+	ended       chan struct{} // closed when run has returned
+}
+
+func newIntake(source Source, single bool) *intake {
+	return &intake{
+		source: source, single: single,
+		requests:    make(chan struct{}),
+		withdrawals: make(chan struct{}),
+		jobs:        make(chan job.Job),
+		ended:       make(chan struct{}),
+	}
+}
+
+// next waits for a job while gate is open. It returns false when ctx has ended
+// or the gate will never open again.
+func (in *intake) next(ctx context.Context, gate *health.Gate) (job.Job, bool) {
+	for {
+		open, leave, err := gate.Enter(ctx)
+		if err != nil {
+			return job.Job{}, false
+		}
+		j, ok := in.ask(open)
+		leave()
+		if ok {
+			return j, true
+		}
+	}
+}
+
+// ask asks for one job, and withdraws when open ends first.
+func (in *intake) ask(open context.Context) (job.Job, bool) {
+	select {
+	case in.requests <- struct{}{}:
+	case <-open.Done():
+		return job.Job{}, false
+	}
+	select {
+	case j := <-in.jobs:
+		return j, true
+	case <-open.Done():
+	}
+	select {
+	case j := <-in.jobs: // handed out in the same moment
+		return j, true
+	case in.withdrawals <- struct{}{}:
+		return job.Job{}, false
+	case <-in.ended:
+		return job.Job{}, false
+	}
+}
+
+// taken is what one call of Source.Take returned.
+type taken struct {
+	jobs []job.Job
+	err  error
+}
+
+// run serves lanes until ctx ends and every job that was handed out has found
+// a lane, or until the single job was taken. It returns the source's error, if
+// that ended it. Jobs that find no lane before drained ends come back.
+func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) {
+	defer close(in.ended)
+	var (
+		waiting int
+		backlog []job.Job
+		asked   bool // a call of Take is under way
+		closed  bool // there will be no further call
+		answers = make(chan taken)
+		done    = ctx.Done()
+	)
+	for {
+		if !asked && !closed && waiting > len(backlog) {
+			asked = true
+			n := waiting - len(backlog)
+			if in.single {
+				n = 1
+			}
+			go func() {
+				jobs, err := in.source.Take(ctx, n)
+				answers <- taken{jobs, err}
+			}()
+		}
+		if closed && !asked && len(backlog) == 0 {
+			return nil, err
+		}
+		var hand chan job.Job
+		var next job.Job
+		if len(backlog) > 0 && waiting > 0 {
+			hand, next = in.jobs, backlog[0]
+		}
+		select {
+		case <-in.requests:
+			waiting++
+		case <-in.withdrawals:
+			waiting--
+		case hand <- next:
+			waiting--
+			backlog = backlog[1:]
+		case t := <-answers:
+			asked = false
+			backlog = append(backlog, t.jobs...)
+			if in.single && len(t.jobs) > 0 || t.err != nil {
+				closed = true
+			}
+			if t.err != nil && ctx.Err() == nil {
+				err = t.err
+			}
+		case <-done:
+			closed, done = true, nil
+		case <-drained.Done():
+			return backlog, err
+		}
+	}
+}

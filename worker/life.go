@@ -1,0 +1,159 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/comfyvisor/comfyvisor/internal/job"
+)
+
+// life is one job, from taking to the end of its delivery. It belongs to its
+// lane until execute returns, and to its delivery from then on.
+type life struct {
+	w    *Worker
+	slot *Slot // nil for a job that never found a lane
+	job  job.Job
+	log  *zap.Logger
+	// ctx ends when the job must: canceled, out of time, or shutdown. The cause
+	// says which.
+	ctx  context.Context
+	ends []func() // what to undo at the end, last first
+
+	attempt int // of which begun
+	tried   []*attempt
+	output  *job.Output
+	failure *job.Failure
+	timings job.Timings
+}
+
+// begin makes the life of a job that was just taken.
+func (w *Worker) begin(ctx context.Context, slot *Slot, j job.Job) *life {
+	w.active.Add(1)
+	l := &life{w: w, slot: slot, job: j, log: w.log.With(zap.String("job", j.ID))}
+	l.atEnd(func() { w.active.Add(-1) })
+	w.cfg.Observe(Event{Job: j.ID, Phase: PhaseTake, At: time.Now()})
+
+	limit := j.Timeout
+	if limit == 0 {
+		limit = w.cfg.JobTimeout
+	}
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, &timeoutError{limit})
+		l.atEnd(cancel)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	l.ctx = ctx
+	l.atEnd(func() { cancel(nil) })
+	if j.Canceled != nil {
+		w.deliveries.Go(func() {
+			select {
+			case <-j.Canceled:
+				cancel(errCanceled)
+			case <-ctx.Done():
+			}
+		})
+	}
+	return l
+}
+
+func (l *life) atEnd(f func()) { l.ends = append(l.ends, f) }
+
+// execute brings the job to the point where its outputs, or its failure, are
+// known.
+func (l *life) execute() {
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.Error("panic while a job ran", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			l.fail(fmt.Errorf("%w: %v", errPanic, p))
+		}
+	}()
+	l.log.Info("job taken")
+	in, failure := parseInput(l.job.Input)
+	if failure != nil {
+		l.failure = failure
+		return
+	}
+	if in.apiKey != "" {
+		l.atEnd(l.w.cfg.Guard(in.apiKey))
+	} else {
+		in.apiKey = l.w.cfg.OrgAPIKey
+	}
+	for {
+		l.attempt++
+		err := l.try(in, l.attempt)
+		if err == nil {
+			return
+		}
+		var lost *lostError
+		if !errors.As(err, &lost) || l.attempt == attempts {
+			l.fail(err)
+			return
+		}
+		l.log.Warn("job lost its ComfyUI and will run again", zap.NamedError("reason", lost.reason))
+	}
+}
+
+// fail makes err the job's outcome.
+func (l *life) fail(err error) {
+	l.output = nil
+	l.failure = blame(err, l.attempt)
+	l.restoreNames()
+}
+
+// enter tells that the job has come to a phase.
+func (l *life) enter(phase string, attempt int) {
+	l.w.cfg.Observe(Event{Job: l.job.ID, Phase: phase, Attempt: attempt, At: time.Now()})
+	l.w.cfg.Source.Progress(l.job.ID, job.Progress{Phase: phase, Attempt: attempt})
+}
+
+// deliver stores the files, reports the result, and removes what the job left.
+func (l *life) deliver(ctx context.Context) {
+	defer func() {
+		for i := len(l.ends) - 1; i >= 0; i-- {
+			l.ends[i]()
+		}
+	}()
+	l.enter(PhaseDeliver, l.attempt)
+	start := time.Now()
+	if l.failure == nil {
+		if err := l.store(ctx); err != nil {
+			l.fail(err)
+		}
+	}
+	l.timings.Deliver = time.Since(start)
+	r := job.Result{
+		ID: l.job.ID, Output: l.output, Failure: l.failure, Timings: l.timings,
+		Refresh: l.w.cfg.Refresh == RefreshPod,
+	}
+	err := l.w.cfg.Source.Done(ctx, r)
+	l.tell(r, err)
+	if errors.Is(err, context.Canceled) || l.failure != nil && l.failure.Cause == CauseShutdown {
+		l.w.abandoned.Store(true)
+	}
+	l.cleanUp()
+}
+
+// tell logs the end of the job, once, and lets observers know.
+func (l *life) tell(r job.Result, undelivered error) {
+	elapsed := zap.Duration("elapsed", time.Since(l.job.Taken))
+	switch {
+	case undelivered != nil:
+		l.log.Error("result not delivered", zap.Error(undelivered), elapsed)
+	case r.Failure != nil:
+		l.log.Warn("job failed", zap.String("cause", r.Failure.Cause), zap.String("reason", r.Failure.Message),
+			zap.Int("attempt", l.attempt), elapsed)
+	default:
+		l.log.Info("job completed", zap.Int("files", len(r.Output.Files)), zap.Int64("bytes", totalSize(r.Output.Files)),
+			zap.Int("attempt", l.attempt), elapsed)
+	}
+	l.w.cfg.Observe(Event{
+		Job: r.ID, Phase: PhaseDone, Attempt: l.attempt, At: time.Now(),
+		Result: &r, Undelivered: undelivered,
+	})
+}

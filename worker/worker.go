@@ -1,0 +1,242 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/comfyvisor/comfyvisor/health"
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+)
+
+// What Run returns besides its context's error.
+var (
+	// ErrRefresh means that the pod has done its one job and wants to be replaced.
+	ErrRefresh = errors.New("worker asked to be replaced")
+	// ErrAbandoned means that at least one job was failed because of the shutdown.
+	ErrAbandoned = errors.New("a job was abandoned at shutdown")
+)
+
+// Refresh says what REFRESH_WORKER does after a job.
+type Refresh int
+
+const (
+	RefreshNone    Refresh = iota
+	RefreshPod             // tell the platform to stop the pod, and return ErrRefresh
+	RefreshProcess         // restart ComfyUI before the next job
+)
+
+// A Slot is one ComfyUI that runs one job at a time.
+type Slot struct {
+	Gate  *health.Gate
+	Comfy *comfy.Client
+	// Restart replaces the process although nothing is wrong with it. The gate
+	// is closed when it returns.
+	Restart func(reason string)
+	// Condemn gives the process up: the gate closes with reason, soon.
+	Condemn func(reason error)
+	// GiveUp ends the whole pod, because its host cannot do the work.
+	GiveUp func(reason error)
+	// Poke asks for a look at the process's health at once.
+	Poke func()
+	// Worked tells that a job came through, so that the process has proved itself.
+	Worked func()
+	// Activity changes whenever the process shows a sign of life.
+	Activity func() uint64
+	// OutputDir and InputDir are ComfyUI's own directories. Where one cannot
+	// be read here, files are fetched over HTTP and stay where they are.
+	OutputDir, InputDir string
+
+	gpu gpu
+}
+
+// Config says where jobs come from, where they run and how long. Durations that
+// are 0 take the defaults named here.
+type Config struct {
+	Source Source
+	// Store keeps output files; nil lets them travel inside the result.
+	Store Store
+	Slots []*Slot
+	// Prefetch prepares the next job, and queues its prompt, while one runs.
+	Prefetch bool
+	Refresh  Refresh
+	// OrgAPIKey goes with each prompt to ComfyUI's API nodes unless the job
+	// brings its own.
+	OrgAPIKey string
+	// ResultLimit is the largest result body in bytes that the source takes;
+	// 0 means no limit.
+	ResultLimit int64
+	// JobTimeout ends a job whose source told no limit; 0 means none.
+	JobTimeout time.Duration
+	// Stall ends an execution without any sign of life; 5 min.
+	Stall time.Duration
+	// Drain is how long jobs may go on when the worker is told to stop; 6 s.
+	Drain time.Duration
+	// Deliver is how long deliveries may go on after that; 1.5 s.
+	Deliver time.Duration
+	// Hurry, when closed, cuts the drain short.
+	Hurry <-chan struct{}
+	// Guard keeps a secret that came with a job out of logs and results until
+	// the returned function is called. Nil guards nothing.
+	Guard func(secret string) (forget func())
+	// Observe is told of every phase of every job. It must not block.
+	Observe func(Event)
+}
+
+// A Worker does jobs. It is made by New and used by one Run.
+type Worker struct {
+	cfg    Config
+	log    *zap.Logger
+	intake *intake
+
+	deliveries sync.WaitGroup
+	abandoned  atomic.Bool
+	active     atomic.Int64
+}
+
+// New returns a Worker.
+func New(cfg Config, log *zap.Logger) *Worker {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	set(&cfg.Stall, 5*time.Minute)
+	set(&cfg.Drain, 6*time.Second)
+	set(&cfg.Deliver, 1500*time.Millisecond)
+	if cfg.Guard == nil {
+		cfg.Guard = func(string) func() { return func() {} }
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Event) {}
+	}
+	return &Worker{cfg: cfg, log: log, intake: newIntake(cfg.Source, cfg.Refresh == RefreshPod)}
+}
+
+// Active is the number of jobs at hand, from taking to delivery.
+func (w *Worker) Active() int { return int(w.active.Load()) }
+
+// Run takes and does jobs until ctx ends, or until the one job of a pod that
+// is to be refreshed is done. It returns when every job taken has an outcome
+// that was delivered, or that could not be delivered in the time given.
+func (w *Worker) Run(ctx context.Context) error {
+	jobs, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abandon(nil)
+	deliveries, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+
+	lanes, endLanes := context.WithCancel(jobs)
+	defer endLanes()
+
+	finished := make(chan struct{})
+	var clock, working sync.WaitGroup
+	clock.Go(func() { w.drain(ctx, finished, abandon, giveUp) })
+	for _, slot := range w.cfg.Slots {
+		for range w.lanesPerSlot() {
+			working.Go(func() { w.lane(lanes, jobs, deliveries, slot) })
+		}
+	}
+	unstarted, err := w.intake.run(ctx, jobs)
+	endLanes()
+	for _, j := range unstarted {
+		l := w.begin(jobs, nil, j)
+		l.fail(errShutdown)
+		w.deliverBeside(deliveries, l)
+	}
+	working.Wait()
+	w.deliveries.Wait()
+	close(finished)
+	clock.Wait()
+
+	switch {
+	case w.abandoned.Load():
+		return ErrAbandoned
+	case err != nil:
+		return err
+	case ctx.Err() == nil:
+		return ErrRefresh
+	}
+	return ctx.Err()
+}
+
+func (w *Worker) lanesPerSlot() int {
+	if w.cfg.Prefetch && w.cfg.Refresh == RefreshNone {
+		return 2
+	}
+	return 1
+}
+
+// drain bounds the shutdown: jobs end Drain after ctx does, deliveries Deliver
+// later, and both at once when there is a hurry.
+func (w *Worker) drain(ctx context.Context, finished <-chan struct{}, abandon context.CancelCauseFunc, giveUp context.CancelFunc) {
+	select {
+	case <-finished:
+		return
+	case <-ctx.Done():
+	}
+	limit := w.cfg.Deliver
+	if hurried := wait(w.cfg.Drain, finished, w.cfg.Hurry); hurried {
+		limit = min(limit, hurriedDelivery)
+	}
+	abandon(errShutdown)
+	wait(limit, finished, nil)
+	giveUp()
+}
+
+// hurriedDelivery is what is left for telling a job's failure when the stop
+// must be immediate.
+const hurriedDelivery = 700 * time.Millisecond
+
+// wait waits for d, for finished, or for hurry, and tells whether it was hurry.
+func wait(d time.Duration, finished, hurry <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-finished:
+	case <-hurry:
+		return true
+	}
+	return false
+}
+
+// lane does one job after another until waiting ends. Before it asks for a job
+// it takes one of its two tokens, which the job's delivery gives back: so one
+// result may wait for its delivery while the next job runs, and no third job is
+// taken while two wait.
+func (w *Worker) lane(waiting, jobs, deliveries context.Context, slot *Slot) {
+	tokens := make(chan struct{}, 2)
+	for {
+		tokens <- struct{}{}
+		j, ok := w.intake.next(waiting, slot.Gate)
+		if !ok {
+			return
+		}
+		l := w.begin(jobs, slot, j)
+		l.execute()
+		delivered := w.deliverBeside(deliveries, l)
+		if w.cfg.Refresh == RefreshProcess {
+			<-delivered
+			slot.Restart("REFRESH_WORKER asks for a fresh ComfyUI after each job")
+		}
+		w.deliveries.Go(func() {
+			<-delivered
+			<-tokens
+		})
+	}
+}
+
+// deliverBeside delivers a job's result beside whatever comes next. The channel
+// it returns is closed when that is over.
+func (w *Worker) deliverBeside(ctx context.Context, l *life) <-chan struct{} {
+	delivered := make(chan struct{})
+	w.deliveries.Go(func() {
+		defer close(delivered)
+		l.deliver(ctx)
+	})
+	return delivered
+}
