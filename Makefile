@@ -1,0 +1,64 @@
+# comfyvisor: build, try, test. `make help` lists the targets.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FLAGS   := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+TOOLS   := $(CURDIR)/bin/tools
+# The race detector needs a C compiler; without one the tests run without it.
+RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build bin/comfyvisor and bin/fakecomfy, both static
+	CGO_ENABLED=0 $(GO) build $(FLAGS) -o bin/comfyvisor ./entrypoint
+	CGO_ENABLED=0 $(GO) build $(FLAGS) -o bin/fakecomfy ./internal/comfytest/fakecomfy
+
+.PHONY: demo
+demo: build ## Run a job, kill ComfyUI in the middle of another, and leave the API running (DEMO_ONCE=1 ends by itself)
+	@$(GO) run ./examples/demo
+
+.PHONY: test
+test: ## Run all tests, with the race detector where there is a C compiler
+	$(GO) test $(RACE) ./...
+
+.PHONY: soak
+soak: ## Run the crash-recovery soak for long: make soak JOBS=5000 SEED=7
+	$(GO) test $(RACE) ./entrypoint -run '^TestSoak' -count=1 -v -timeout 60m -soak.jobs=$(or $(JOBS),5000) $(if $(SEED),-soak.seed=$(SEED))
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: check
+check: fmt vet lint test vuln ## Everything that has to pass: gofmt, vet, staticcheck, tests, govulncheck
+
+.PHONY: fmt
+fmt: ## Fail if a file is not formatted
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: vet
+vet: ## Run go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## Run staticcheck
+	@GOBIN=$(TOOLS) $(GO) install $(STATICCHECK)
+	$(TOOLS)/staticcheck ./...
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what the program uses
+	@GOBIN=$(TOOLS) $(GO) install $(GOVULNCHECK)
+	$(TOOLS)/govulncheck ./...
+
+.PHONY: docs
+docs: ## Write the generated documents anew
+	$(GO) test ./entrypoint -run 'Document' -update
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin out

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/secret"
+)
+
+// Config is everything that the environment says, and the only place where the
+// names of variables are written down. Besides the tags of caarlos0/env:
+//
+//	help    what the variable means; the help text and docs/configuration.md
+//	        are made from it
+//	oneof   the values allowed, in any case
+//	min,max the bounds of a number or a duration, or the length of a secret
+//	unit    the variable is a bare number of these
+//	format  url, address or words: what the text has to look like
+type Config struct {
+	General GeneralConfig `group:"General"`
+	Comfy   ComfyConfig   `group:"ComfyUI"`
+	Jobs    JobsConfig    `group:"Jobs"`
+	Bucket  BucketConfig  `group:"S3"`
+	API     APIConfig     `group:"Local API"`
+	Watch   WatchConfig   `group:"Supervision"`
+	Log     LogConfig     `group:"Logs and status"`
+	Queue   QueueConfig   `group:"Queue"`
+}
+
+// GeneralConfig is what changes the whole program.
+type GeneralConfig struct {
+	Refresh bool   `env:"REFRESH_WORKER" envDefault:"false" help:"stop the pod after each completed job, so that the next one finds a clean state"`
+	Local   bool   `env:"SERVE_API_LOCALLY" envDefault:"false" help:"serve RunPod's job API on API_PORT instead of taking jobs from the queue, and let ComfyUI listen on all addresses"`
+	DataDir string `env:"DATA_DIR" envDefault:"/tmp/comfyvisor" help:"folder for files of our own, such as results that wait to be fetched; where it cannot be written to, memory is used"`
+}
+
+// ComfyConfig is how ComfyUI is started and what it is given.
+type ComfyConfig struct {
+	Home      string      `env:"COMFY_HOME" envDefault:"/comfyui" help:"where ComfyUI lives"`
+	Command   string      `env:"COMFY_COMMAND" envDefault:"python $COMFY_HOME/main.py" format:"words" help:"how it is started; split into words as a shell would, but run without one; $COMFY_HOME is filled in, and the standard flags are appended"`
+	ExtraArgs string      `env:"COMFY_EXTRA_ARGS" format:"words" help:"further flags, split in the same way; one that is given here replaces the standard flag of that name"`
+	Port      int         `env:"COMFY_PORT" envDefault:"8188" min:"1" max:"65535" help:"the port that it listens on"`
+	OutputDir string      `env:"COMFY_OUTPUT_DIR" help:"where its outputs are read from, passed on as --output-directory; unset means $COMFY_HOME/output"`
+	CPU       bool        `env:"COMFY_CPU" envDefault:"false" help:"run it on the CPU (--cpu), and do not look for a GPU before the start"`
+	GPUCheck  string      `env:"GPU_CHECK" envDefault:"auto" oneof:"auto off required" help:"look for a GPU before the start: auto does unless ComfyUI runs on the CPU, off never, required always"`
+	LogLevel  string      `env:"COMFY_LOG_LEVEL" envDefault:"DEBUG" oneof:"DEBUG INFO WARNING ERROR CRITICAL" help:"how much it logs"`
+	OrgAPIKey secret.Text `env:"COMFY_ORG_API_KEY" help:"Comfy.org key for API nodes, sent with each workflow; input.api_key_comfy_org of a job comes first"`
+	EnvPass   []string    `env:"COMFY_ENV_PASS" help:"variables that ComfyUI is given although they would be kept from it"`
+	EnvStrict bool        `env:"COMFY_ENV_STRICT" envDefault:"false" help:"give ComfyUI only the variables known to be needed, and those of COMFY_ENV_PASS"`
+}
+
+// JobsConfig is how jobs are run.
+type JobsConfig struct {
+	Prefetch         int           `env:"JOB_PREFETCH" envDefault:"0" max:"1" help:"how many jobs are taken and prepared while one runs; REFRESH_WORKER turns it off"`
+	Timeout          time.Duration `env:"JOB_TIMEOUT" envDefault:"0" help:"longest execution of a job for which the platform tells no limit; 0 sets none"`
+	ResultLimit      int           `env:"RESULT_LIMIT_MB" envDefault:"20" max:"1048576" help:"largest result in megabytes that is sent to the queue, RunPod's own limit being 20; 0 sets none"`
+	ProgressInterval time.Duration `env:"PROGRESS_INTERVAL" envDefault:"2s" min:"100ms" help:"least time between two reports of a job's progress"`
+	SocketAttempts   int           `env:"WEBSOCKET_RECONNECT_ATTEMPTS" envDefault:"5" max:"1000" help:"how often a broken websocket is opened again during a job, the first time at once; then the job goes on by polling"`
+	SocketDelay      time.Duration `env:"WEBSOCKET_RECONNECT_DELAY_S" envDefault:"3" unit:"s" max:"3600" help:"seconds between those attempts"`
+	SocketTrace      bool          `env:"WEBSOCKET_TRACE" envDefault:"false" help:"log every frame of the websocket"`
+}
+
+// BucketConfig is where files of results are kept.
+type BucketConfig struct {
+	Endpoint        string        `env:"BUCKET_ENDPOINT_URL" format:"url" help:"where the bucket is; unset means that files travel inside the result, as base64"`
+	AccessKeyID     secret.Text   `env:"BUCKET_ACCESS_KEY_ID" help:"required with BUCKET_ENDPOINT_URL"`
+	SecretAccessKey secret.Text   `env:"BUCKET_SECRET_ACCESS_KEY" help:"required with BUCKET_ENDPOINT_URL"`
+	Region          string        `env:"AWS_DEFAULT_REGION" help:"the region; unset means the one that the endpoint's host tells"`
+	Name            string        `env:"BUCKET_NAME" help:"the bucket, where BUCKET_ENDPOINT_URL does not name it"`
+	Prefix          string        `env:"BUCKET_PREFIX" help:"folder in the bucket, put before BUCKET_KEY_TEMPLATE"`
+	KeyTemplate     string        `env:"BUCKET_KEY_TEMPLATE" envDefault:"{date}/{job_id}/{filename}" help:"the key of each file, made of {date} {job_id} {node} {filename} {name} {ext} {index}"`
+	PresignExpiry   time.Duration `env:"BUCKET_PRESIGN_EXPIRY" envDefault:"7d" min:"1s" max:"7d" help:"how long the URLs in results are valid, where the store has presigned ones"`
+	PublicURL       string        `env:"BUCKET_PUBLIC_URL" format:"url" help:"URL under which anybody can read the bucket; results then have plain URLs below it"`
+	Style           string        `env:"BUCKET_ADDRESSING_STYLE" envDefault:"auto" oneof:"auto path virtual" help:"whether the bucket is named in the path or in the host; auto tells it from the endpoint"`
+}
+
+// APIConfig is where the local API listens.
+type APIConfig struct {
+	Host  string      `env:"API_HOST" envDefault:"0.0.0.0" help:"address of the local API"`
+	Port  int         `env:"API_PORT" envDefault:"8000" min:"1" max:"65535" help:"its port"`
+	Token secret.Text `env:"API_TOKEN" min:"16" help:"what every request has to bring as Authorization: Bearer TOKEN, 16 characters or more; unset lets everybody in"`
+}
+
+// WatchConfig is how ComfyUI is watched, restarted and stopped.
+type WatchConfig struct {
+	ReadyInterval time.Duration `env:"COMFY_API_AVAILABLE_INTERVAL_MS" envDefault:"50" unit:"ms" min:"1" max:"60000" help:"milliseconds between two looks whether a starting ComfyUI answers"`
+	ReadyTries    int           `env:"COMFY_API_AVAILABLE_MAX_RETRIES" envDefault:"0" help:"how many such looks a start is given; 0 sets no limit but BOOT_LIMIT"`
+	BootLimit     time.Duration `env:"BOOT_LIMIT" envDefault:"10m" min:"1s" help:"longest start of ComfyUI; RunPod's own limit is 7 minutes unless RUNPOD_INIT_TIMEOUT sets another"`
+	BootStall     time.Duration `env:"BOOT_STALL" envDefault:"3m" min:"1s" help:"longest time that a starting ComfyUI shows no sign of life"`
+	LiveInterval  time.Duration `env:"LIVENESS_INTERVAL" envDefault:"5s" min:"100ms" help:"time between two looks whether ComfyUI still answers"`
+	LiveFailures  int           `env:"LIVENESS_FAILURES" envDefault:"6" min:"1" help:"how many such looks in a row have to fail before ComfyUI is restarted; LIVENESS_SILENCE has to be over as well"`
+	LiveSilence   time.Duration `env:"LIVENESS_SILENCE" envDefault:"2m" min:"1s" help:"how long there has to be no sign of life of any kind before ComfyUI is restarted"`
+	Backoff       time.Duration `env:"RESTART_BACKOFF" envDefault:"500ms" help:"wait before the restart after a second crash in a row; it doubles with each further one"`
+	BackoffMax    time.Duration `env:"RESTART_BACKOFF_MAX" envDefault:"30s" help:"longest such wait"`
+	Healthy       time.Duration `env:"RESTART_RESET" envDefault:"1m" help:"how long ComfyUI has to be ready for its next crash to count as the first"`
+	Boots         int           `env:"RESTART_BOOT_FAILURES" envDefault:"5" min:"1" help:"after how many starts in a row without ever being ready the pod gives up"`
+	StopBudget    time.Duration `env:"STOP_BUDGET" envDefault:"9s" min:"1s" help:"longest time from SIGTERM to the end of the program; Docker kills after 10 s"`
+	Grace         time.Duration `env:"COMFY_STOP_GRACE" envDefault:"3s" help:"time from SIGTERM to SIGKILL for ComfyUI, within STOP_BUDGET"`
+}
+
+// LogConfig is what the program tells of itself.
+type LogConfig struct {
+	Level      string `env:"LOG_LEVEL" oneof:"debug info warn error" help:"how much the program itself logs; unset means RUNPOD_LOG_LEVEL, then RUNPOD_DEBUG_LEVEL, then info"`
+	Format     string `env:"LOG_FORMAT" envDefault:"auto" oneof:"auto json console" help:"json has one object a line, with requestId, message and level; auto is json on RunPod and console elsewhere"`
+	StatusAddr string `env:"STATUS_ADDR" envDefault:"127.0.0.1:8001" format:"address" help:"address of /healthz, /readyz, /metrics and /debug/state"`
+}
+
+// QueueConfig is what RunPod, or a server with the same worker protocol, sets.
+type QueueConfig struct {
+	TakeURL      secret.Text   `env:"RUNPOD_WEBHOOK_GET_JOB" format:"url" help:"where jobs are taken from; $ID is the worker"`
+	DoneURL      secret.Text   `env:"RUNPOD_WEBHOOK_POST_OUTPUT" format:"url" help:"where results go; $RUNPOD_POD_ID is the worker, $ID the job"`
+	StreamURL    secret.Text   `env:"RUNPOD_WEBHOOK_POST_STREAM" format:"url" help:"where parts of results go, with the same names in it"`
+	PingURL      secret.Text   `env:"RUNPOD_WEBHOOK_PING" format:"url" help:"where heartbeats go; unset sends none"`
+	PingInterval time.Duration `env:"RUNPOD_PING_INTERVAL" envDefault:"10000" unit:"ms" min:"1" max:"3600000" help:"milliseconds between heartbeats, rounded down to whole seconds, at least one"`
+	APIKey       secret.Text   `env:"RUNPOD_AI_API_KEY" help:"the worker's key, sent as it is; without it no heartbeat is sent"`
+	WorkerID     string        `env:"RUNPOD_POD_ID" help:"the worker's name; unset means a random one"`
+	EndpointID   string        `env:"RUNPOD_ENDPOINT_ID" help:"the endpoint's name; when set, logs are JSON"`
+	LogLevel     string        `env:"RUNPOD_LOG_LEVEL" oneof:"NOTSET TRACE DEBUG INFO WARN ERROR" help:"stands in for LOG_LEVEL"`
+	DebugLevel   string        `env:"RUNPOD_DEBUG_LEVEL" oneof:"NOTSET TRACE DEBUG INFO WARN ERROR" help:"stands in for RUNPOD_LOG_LEVEL"`
+}

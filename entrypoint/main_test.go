@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain lets the test binary be comfyvisor itself, so that tests from outside
+// run the very code under test, with the race detector if it is on.
+func TestMain(m *testing.M) {
+	switch os.Getenv(asProgram) {
+	case "1":
+		main()
+	case inNamespace:
+		err := enterNamespace()
+		fmt.Fprintln(os.Stderr, "become comfyvisor in a namespace:", err)
+		os.Exit(1)
+	}
+	var err error
+	if buildDir, err = os.MkdirTemp("", "comfyvisor-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(buildDir)
+	os.Exit(code)
+}
+
+// inNamespace is the value of asProgram in a new PID namespace.
+const inNamespace = "namespace"
+
+// enterNamespace gives the namespace a /proc of its own, as a container has it,
+// and replaces the process by comfyvisor. It returns only if it cannot.
+func enterNamespace() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return err
+	}
+	env := []string{asProgram + "=1"}
+	for _, s := range os.Environ() {
+		if !strings.HasPrefix(s, asProgram+"=") {
+			env = append(env, s)
+		}
+	}
+	return unix.Exec(self, os.Args, env)
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/event"
+	"github.com/comfyvisor/comfyvisor/internal/status"
+	"github.com/comfyvisor/comfyvisor/supervisor"
+	"github.com/comfyvisor/comfyvisor/worker"
+)
+
+// observer publishes what happens, and counts it. It counts before it
+// publishes, because readers of the bus may lose events and counters must not.
+type observer struct {
+	bus     *event.Bus
+	metrics *status.Metrics
+	stored  string // where files go: s3 or inline
+}
+
+// gate tells of a gate's opening, or of its closing for a reason.
+func (o observer) gate(reason error) {
+	o.metrics.Gate(reason == nil)
+	e := event.Gate{At: time.Now(), Open: reason == nil}
+	if reason != nil {
+		e.Reason = reason.Error()
+	}
+	o.bus.Publish(e)
+}
+
+// child tells of a change of the child's state.
+func (o observer) child(t supervisor.Transition, pid int) {
+	o.metrics.ChildState(string(t.From), string(t.To))
+	if t.Exit != nil && t.To == supervisor.StateBackoff {
+		o.metrics.Restarted(exitKind(*t.Exit))
+	}
+	o.bus.Publish(event.Child{At: t.At, Incarnation: t.Incarnation, PID: pid, From: string(t.From), To: string(t.To), Reason: t.Reason})
+}
+
+// exitKind is a word for the end of an incarnation, one of few.
+func exitKind(e supervisor.Exit) string {
+	switch {
+	case e.Err != nil:
+		return "start"
+	case e.Planned:
+		return "planned"
+	case e.Reboot:
+		return "reboot"
+	case e.Cause != nil:
+		return "no_good"
+	case e.OutOfMemory():
+		return "out_of_memory"
+	case e.Signal != 0:
+		return "signal"
+	}
+	return "exit"
+}
+
+// job tells of a phase of a job.
+func (o observer) job(e worker.Event) {
+	switch {
+	case e.Progress != nil:
+		p := e.Progress
+		o.bus.Publish(event.Progress{At: e.At, Job: e.Job, Percent: p.Percent, Node: p.Node, Class: p.Class, Title: p.Title, Step: p.Step, Steps: p.Steps})
+		return
+	case e.Phase == worker.PhaseTake:
+		o.metrics.JobTaken()
+	}
+	told := event.Job{At: e.At, ID: e.Job, Phase: e.Phase, Attempt: e.Attempt}
+	if r := e.Result; r != nil {
+		o.count(e)
+		if r.Failure != nil {
+			told.Cause = r.Failure.Cause
+		}
+	}
+	o.bus.Publish(told)
+}
+
+// count notes the end of a job.
+func (o observer) count(e worker.Event) {
+	r := e.Result
+	outcome, cause := "completed", ""
+	if r.Failure != nil {
+		outcome, cause = "failed", r.Failure.Cause
+	}
+	o.metrics.JobDone(outcome, cause)
+	for name, d := range map[string]time.Duration{
+		"prepare": r.Timings.Prepare, "queue": r.Timings.Queue, "execute": r.Timings.Execute, "deliver": r.Timings.Deliver,
+	} {
+		if d > 0 {
+			o.metrics.Phase(name, d)
+		}
+	}
+	if r.Output != nil && e.Undelivered == nil {
+		var bytes int64
+		for _, f := range r.Output.Files {
+			bytes += f.Content.Size
+		}
+		o.metrics.Delivered(o.stored, bytes)
+	}
+}
+
+// lastLines is what ComfyUI wrote last, as a text to follow an error.
+func lastLines(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return "; its last lines:\n" + strings.Join(lines, "\n")
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/oklog/run"
+	"go.uber.org/zap"
+
+	"github.com/comfyvisor/comfyvisor/internal/event"
+	"github.com/comfyvisor/comfyvisor/internal/runpod"
+	"github.com/comfyvisor/comfyvisor/internal/secret"
+	"github.com/comfyvisor/comfyvisor/internal/status"
+	"github.com/comfyvisor/comfyvisor/supervisor"
+	"github.com/comfyvisor/comfyvisor/worker"
+)
+
+// A pod is all parts of the program, wired.
+type pod struct {
+	cfg    Config
+	log    *zap.Logger
+	flight *preflight
+	reaper *supervisor.Reaper
+	comfy  *instance
+	jobs   source
+	work   *worker.Worker
+	page   *status.Server
+	hurry  chan struct{} // closed when the stop must be immediate
+}
+
+// newPod wires the parts. Nothing runs yet, but all ports of ours are taken.
+func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, metrics *status.Metrics, log *zap.Logger) (*pod, error) {
+	if err := os.MkdirAll(cfg.General.DataDir, 0o700); err != nil {
+		log.Warn("DATA_DIR cannot be written to: results are kept in memory", zap.Error(err))
+	}
+	store, err := newStore(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	seen := observer{bus: new(event.Bus), metrics: metrics, stored: "inline"}
+	if store != nil {
+		seen.stored = "s3"
+	}
+	p := &pod{cfg: cfg, log: log, hurry: make(chan struct{}), reaper: supervisor.NewReaper(log.Named("reaper"))}
+	if p.flight, err = newPreflight(cfg, environ, log); err != nil {
+		return nil, err
+	}
+	if p.comfy, err = newInstance(cfg, environ, p.reaper, p.flight.passed, p.hurry, seen, log); err != nil {
+		return nil, err
+	}
+	if p.jobs, err = newSource(cfg, file, p.comfy.gate.Err, log); err != nil {
+		return nil, err
+	}
+	p.work = worker.New(worker.Config{
+		Source: p.jobs, Store: store, Slots: []*worker.Slot{p.comfy.slot},
+		Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
+		OrgAPIKey: cfg.Comfy.OrgAPIKey.Reveal(), ResultLimit: resultLimit(cfg, file),
+		JobTimeout: cfg.Jobs.Timeout,
+		// Of a budget of 9 s a job may use 6, and its delivery 1.5 more; the rest
+		// is for ComfyUI.
+		Drain: cfg.Watch.StopBudget * 2 / 3, Deliver: cfg.Watch.StopBudget / 6, Hurry: p.hurry,
+		Guard:   func(value string) func() { return scrub.Add(value) },
+		Observe: seen.job,
+	}, log.Named("worker"))
+	p.page, err = status.Listen(cfg.Log.StatusAddr, status.Sources{
+		Loops: p.loops,
+		Ready: p.comfy.gate.Err,
+		State: p.state, Metrics: seen.metrics,
+	}, log.Named("status"))
+	if err != nil {
+		return nil, exitWith(exitConfig, fmt.Errorf("STATUS_ADDR: %w", err))
+	}
+	return p, nil
+}
+
+// refresh says what REFRESH_WORKER does: the queue stops the pod, the local API
+// lives on with a fresh ComfyUI. A single job is the last one in any case.
+func refresh(cfg Config, file string) worker.Refresh {
+	switch {
+	case file != "":
+		return worker.RefreshPod
+	case !cfg.General.Refresh:
+		return worker.RefreshNone
+	case cfg.General.Local:
+		return worker.RefreshProcess
+	}
+	return worker.RefreshPod
+}
+
+// resultLimit is in bytes. Only the queue has one.
+func resultLimit(cfg Config, file string) int64 {
+	if cfg.General.Local || file != "" {
+		return 0
+	}
+	return int64(cfg.Jobs.ResultLimit) * 1e6
+}
+
+// run runs the parts until one of them ends. The error is nil after a stop that
+// left nothing behind.
+func (p *pod) run(taken <-chan os.Signal) error {
+	defer p.comfy.client.Close()
+	sig := &signals{
+		taken: taken, hurry: p.hurry, budget: p.cfg.Watch.StopBudget, log: p.log.Named("signals"),
+		dump: func() { p.log.Info("state", zap.Any("state", p.state())) },
+		late: func() { os.Exit(exitAbandoned) },
+	}
+	p.log.Info("comfyvisor starts", zap.String("version", version), zap.Int("pid", os.Getpid()))
+
+	var drained error
+	work := func(ctx context.Context) error {
+		drained = p.work.Run(ctx)
+		return drained
+	}
+	// Actors stop one at a time, in the order in which they are added.
+	var g run.Group
+	ended := sig.actor(&g) // ends the group on SIGTERM or SIGINT
+	defer ended()
+	actor(&g, work)         // no new jobs; those at hand are finished and reported
+	actor(&g, p.jobs.Run)   // the heartbeat, or the local API, goes on until then
+	actor(&g, p.flight.run) // both end the pod whose host cannot do the work
+	actor(&g, p.comfy.verdict)
+	actor(&g, p.comfy.run)  // ComfyUI is stopped
+	actor(&g, p.page.Run)   // the page shows the shutdown to its end
+	actor(&g, p.reaper.Run) // and the last orphans are reaped
+	err := g.Run()
+	p.reportUnhealthy(err)
+	return p.outcome(err, drained)
+}
+
+// actor adds f to the group. Interrupting it cancels f's context and waits for
+// f to return, which is what makes actors stop in order.
+func actor(g *run.Group, f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	g.Add(func() error {
+		defer close(done)
+		return f(ctx)
+	}, func(error) {
+		cancel()
+		<-done
+	})
+}
+
+// outcome decides what ended the program. Ended is why the first actor
+// returned, drained what the worker returned.
+func (p *pod) outcome(ended, drained error) error {
+	one, isOne := p.jobs.(*oneJob)
+	switch {
+	case errors.Is(ended, worker.ErrRefresh):
+		if isOne && one.failed {
+			return exitWith(exitJobFailed, errJobFailed)
+		}
+		return nil
+	case !stopped(ended) && !errors.Is(ended, worker.ErrAbandoned):
+		return ended
+	case errors.Is(drained, worker.ErrAbandoned):
+		return exitWith(exitAbandoned, drained)
+	}
+	return nil
+}
+
+// reportUnhealthy tells the queue that this pod is of no use, so that it is
+// replaced and not only restarted.
+func (p *pod) reportUnhealthy(err error) {
+	client, queue := p.jobs.(*runpod.Client)
+	check := map[int]string{exitNoGPU: "gpu", exitGaveUp: "comfyui"}[exitCode(err)]
+	if !queue || check == "" {
+		return
+	}
+	reason, _, _ := strings.Cut(err.Error(), "\n")
+	ctx, cancel := context.WithTimeout(context.Background(), unhealthyLimit)
+	defer cancel()
+	if err := client.Unhealthy(ctx, check, reason); err != nil {
+		p.log.Warn("the queue was not told that this pod is unhealthy", zap.Error(err))
+	}
+}
+
+// unhealthyLimit bounds that message; RunPod's own SDK gives it 2 s.
+const unhealthyLimit = 2 * time.Second
+
+// loops are what has to come round again and again, for /healthz.
+func (p *pod) loops() []status.Loop {
+	return []status.Loop{{Name: "health", Late: p.comfy.monitor.Late()}}
+}
+
+// state is what /debug/state shows.
+func (p *pod) state() any {
+	return struct {
+		Version   string          `json:"version"`
+		Jobs      int             `json:"jobs"`
+		Instances []instanceState `json:"instances"`
+	}{version, p.work.Active(), []instanceState{p.comfy.state()}}
+}

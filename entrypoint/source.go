@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/comfyvisor/comfyvisor/internal/localapi"
+	"github.com/comfyvisor/comfyvisor/internal/runpod"
+	"github.com/comfyvisor/comfyvisor/internal/s3store"
+	"github.com/comfyvisor/comfyvisor/worker"
+)
+
+// A source is where jobs come from, and the actor behind it: the heartbeat, or
+// the server.
+type source interface {
+	worker.Source
+	Run(ctx context.Context) error
+}
+
+// newSource returns the source that the configuration names. Ports are taken
+// here, so that one that is in use ends the program before ComfyUI is started.
+func newSource(cfg Config, file string, ready func() error, log *zap.Logger) (source, error) {
+	switch {
+	case file != "":
+		return newOneJob(file)
+	case cfg.General.Local:
+		return newLocalAPI(cfg, ready, log)
+	}
+	client, err := runpod.New(runpod.Config{
+		TakeURL:  runpod.Template{Name: "RUNPOD_WEBHOOK_GET_JOB", URL: cfg.Queue.TakeURL.Reveal()},
+		DoneURL:  runpod.Template{Name: "RUNPOD_WEBHOOK_POST_OUTPUT", URL: cfg.Queue.DoneURL.Reveal()},
+		PingURL:  runpod.Template{Name: "RUNPOD_WEBHOOK_PING", URL: cfg.Queue.PingURL.Reveal()},
+		APIKey:   cfg.Queue.APIKey.Reveal(),
+		WorkerID: cfg.Queue.WorkerID, Version: protocolVersion,
+		PingInterval: cfg.Queue.PingInterval, ProgressInterval: cfg.Jobs.ProgressInterval,
+	}, log.Named("runpod"))
+	return client, exitWith(exitConfig, err)
+}
+
+// protocolVersion is told to the queue as runpod_version: that of the SDK whose
+// requests ours equal.
+const protocolVersion = "1.12.0"
+
+func newLocalAPI(cfg Config, ready func() error, log *zap.Logger) (source, error) {
+	addr := net.JoinHostPort(cfg.API.Host, strconv.Itoa(cfg.API.Port))
+	l, err := localapi.Listen(addr)
+	if err != nil {
+		return nil, exitWith(exitConfig, fmt.Errorf("API_HOST, API_PORT: %w", err))
+	}
+	if cfg.API.Token.Empty() && !loopback(cfg.API.Host) {
+		log.Warn("the local API lets everybody in who can reach it: set API_TOKEN, or API_HOST=127.0.0.1", zap.String("address", addr))
+	}
+	log.Info("local API listens", zap.Stringer("address", l.Addr()))
+	return localapi.New(localapi.Config{
+		Token: cfg.API.Token.Reveal(), WorkerID: cfg.Queue.WorkerID, Ready: ready,
+		SpoolDir: filepath.Join(cfg.General.DataDir, "results"),
+		Grace:    cfg.Watch.StopBudget / 18,
+	}, l, log.Named("api")), nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// newStore returns where files of results go, nil if they go with the result.
+func newStore(cfg Config, log *zap.Logger) (worker.Store, error) {
+	b := cfg.Bucket
+	if b.Endpoint == "" {
+		return nil, nil
+	}
+	store, err := s3store.New(s3store.Config{
+		EndpointURL: b.Endpoint, AccessKeyID: b.AccessKeyID.Reveal(), SecretAccessKey: b.SecretAccessKey.Reveal(),
+		Region: b.Region, BucketName: b.Name, PathStyle: b.Style, KeyTemplate: b.template(),
+		PresignExpiry: b.PresignExpiry, PublicURL: b.PublicURL,
+	}, log.Named("s3"))
+	if err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	return store, nil
+}
+
+// healthcheck asks a running comfyvisor whether it is ready.
+func healthcheck(environ []string) int {
+	cfg, err := configFromEnv(environ)
+	if err != nil {
+		return report(exitWith(exitConfig, err))
+	}
+	client := http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Get("http://" + cfg.Log.StatusAddr + "/readyz")
+	if err != nil {
+		return report(exitWith(exitJobFailed, fmt.Errorf("ask comfyvisor at STATUS_ADDR=%s: %w", cfg.Log.StatusAddr, err)))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return report(exitWith(exitJobFailed, fmt.Errorf("not ready for jobs: /readyz of %s answers %s", cfg.Log.StatusAddr, resp.Status)))
+	}
+	return exitDone
+}
