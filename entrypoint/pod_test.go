@@ -179,6 +179,8 @@ func lastLine(log string) string {
 	return lines[len(lines)-1]
 }
 
+// A workflow with an unknown node class fails at once, with the node and the
+// class named, and ComfyUI is not restarted.
 func TestFault_H1_UnknownNodeClassIsNamed(t *testing.T) {
 	t.Parallel()
 	p := start(t, options{env: local})

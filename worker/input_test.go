@@ -135,6 +135,8 @@ func TestFault_V1_ImageNames(t *testing.T) {
 	}
 }
 
+// Base64 is taken in every form that clients send, and an image over the limit
+// is refused before it is decoded.
 func TestFault_V3_Base64Forms(t *testing.T) {
 	raw := []byte("\xfb\xff\xfepicture bytes")
 	std, url := base64.StdEncoding.EncodeToString(raw), base64.URLEncoding.EncodeToString(raw)

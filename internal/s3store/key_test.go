@@ -60,6 +60,7 @@ func TestFault_S8_KeyInjection(t *testing.T) {
 	}
 }
 
+// A key is never longer than the 1,024 bytes that S3 allows, whatever the names.
 func TestFault_S8_KeyLength(t *testing.T) {
 	keys, err := parseTemplate("{date}/{job_id}/{filename}/{filename}")
 	if err != nil {
