@@ -170,7 +170,9 @@ func TestForeignTextCannotForgeAHole(t *testing.T) {
 		Files:    []job.File{{Filename: "#0;", Kind: "images", Content: content([]byte("x"))}},
 		Warnings: []string{strings.Repeat("#0;", 10)},
 	})
-	var got struct{ Images []struct{ Filename, Data string } }
+	var got struct {
+		Images []struct{ Filename, Data string }
+	}
 	if err := json.Unmarshal(read(t, b), &got); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package payload
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -98,41 +97,4 @@ func (e *exact) Read(p []byte) (int, error) {
 		return n, fmt.Errorf("output file is %d bytes shorter than it was: %w", e.left, io.ErrUnexpectedEOF)
 	}
 	return n, err
-}
-
-// chunk is how much of a file is encoded at a time; a multiple of 3, so that
-// no padding appears in the middle.
-const chunk = 24 << 10
-
-// encoder turns a file into base64 text as it is read.
-type encoder struct {
-	src  io.Reader
-	raw  [chunk]byte
-	text [chunk / 3 * 4]byte
-	out  []byte // the part of text that is not yet read
-	err  error
-}
-
-func newEncoder(src io.Reader) io.Reader { return &encoder{src: src} }
-
-func (e *encoder) Read(p []byte) (int, error) {
-	for len(e.out) == 0 {
-		if e.err != nil {
-			return 0, e.err
-		}
-		e.fill()
-	}
-	n := copy(p, e.out)
-	e.out = e.out[n:]
-	return n, nil
-}
-
-func (e *encoder) fill() {
-	n, err := io.ReadFull(e.src, e.raw[:])
-	if err == io.ErrUnexpectedEOF { // ReadFull's own word for "less than a chunk was left"
-		err = io.EOF
-	}
-	base64.StdEncoding.Encode(e.text[:], e.raw[:n])
-	e.out = e.text[:base64.StdEncoding.EncodedLen(n)]
-	e.err = err
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -34,31 +33,31 @@ type endpoint struct {
 // groups are bucket, server and region; a host without a region gets the
 // provider's.
 type provider struct {
-	host    *regexp.Regexp
+	host    pattern
 	region  string
 	noLinks bool
 }
 
 var providers = []provider{
-	{host: regexp.MustCompile(`^((?P<bucket>.+)\.)?(?P<server>s3(-accelerate)?(\.dualstack)?([.-](?P<region>[a-z]{2}(-[a-z]+)+-\d+))?\.amazonaws\.com(\.cn)?)$`), region: "us-east-1"},
-	{host: regexp.MustCompile(`^(?P<server>s3api-(?P<region>[a-z0-9-]+)\.runpod\.io)$`), noLinks: true},
-	{host: regexp.MustCompile(`^((?P<bucket>.+)\.)?(?P<server>[0-9a-f]{32}(\.[a-z]+)?\.r2\.cloudflarestorage\.com)$`), region: "auto"},
-	{host: regexp.MustCompile(`^(?P<server>.+\.r2\.cloudflarestorage\.com)$`), region: "auto"},
-	{host: regexp.MustCompile(`^((?P<bucket>.+)\.)?(?P<server>s3(\.(?P<region>[a-z0-9-]+))?\.(backblazeb2\.com|wasabisys\.com|scw\.cloud|io\.cloud\.ovh\.net))$`), region: "us-east-1"},
-	{host: regexp.MustCompile(`^((?P<bucket>[^.]+)\.)?(?P<server>(?P<region>[a-z0-9-]+)\.(digitaloceanspaces|linodeobjects|vultrobjects)\.com)$`)},
-	{host: regexp.MustCompile(`^((?P<bucket>.+)\.)?(?P<server>storage\.googleapis\.com)$`), region: "auto"},
+	{host: compile(`^((?P<bucket>.+)\.)?(?P<server>s3(-accelerate)?(\.dualstack)?([.-](?P<region>[a-z]{2}(-[a-z]+)+-\d+))?\.amazonaws\.com(\.cn)?)$`), region: "us-east-1"},
+	{host: compile(`^(?P<server>s3api-(?P<region>[a-z0-9-]+)\.runpod\.io)$`), noLinks: true},
+	{host: compile(`^((?P<bucket>.+)\.)?(?P<server>[0-9a-f]{32}(\.[a-z]+)?\.r2\.cloudflarestorage\.com)$`), region: "auto"},
+	{host: compile(`^(?P<server>.+\.r2\.cloudflarestorage\.com)$`), region: "auto"},
+	{host: compile(`^((?P<bucket>.+)\.)?(?P<server>s3(\.(?P<region>[a-z0-9-]+))?\.(backblazeb2\.com|wasabisys\.com|scw\.cloud|io\.cloud\.ovh\.net))$`), region: "us-east-1"},
+	{host: compile(`^((?P<bucket>[^.]+)\.)?(?P<server>(?P<region>[a-z0-9-]+)\.(digitaloceanspaces|linodeobjects|vultrobjects)\.com)$`)},
+	{host: compile(`^((?P<bucket>.+)\.)?(?P<server>storage\.googleapis\.com)$`), region: "auto"},
 }
 
 // recognise reads a host's name. A host that no pattern fits is a server whose
 // bucket is named elsewhere.
 func recognise(host string) endpoint {
 	for _, p := range providers {
-		m := p.host.FindStringSubmatch(host)
+		m := p.host().FindStringSubmatch(host)
 		if m == nil {
 			continue
 		}
 		group := func(name string) string {
-			if i := p.host.SubexpIndex(name); i >= 0 {
+			if i := p.host().SubexpIndex(name); i >= 0 {
 				return m[i]
 			}
 			return ""
@@ -81,7 +80,7 @@ const (
 
 // bucketForm is looser than AWS's rules, since other stores have their own: it
 // keeps out what would change the meaning of a URL.
-var bucketForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`)
+var bucketForm = compile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`)
 
 // parseEndpoint reads what BUCKET_ENDPOINT_URL, BUCKET_NAME, AWS_DEFAULT_REGION
 // and BUCKET_ADDRESSING_STYLE say together; all but the first may be empty.
@@ -147,7 +146,7 @@ func oneBucket(u *url.URL, inHost, name string) (string, error) {
 		return "", fmt.Errorf("BUCKET_ENDPOINT_URL names no bucket: append it, like %s://%s/my-bucket, or set BUCKET_NAME", u.Scheme, u.Host)
 	case len(named) > 1:
 		return "", fmt.Errorf("BUCKET_ENDPOINT_URL and BUCKET_NAME name different buckets, %s: keep one of them", strings.Join(named, " and "))
-	case !bucketForm.MatchString(named[0]):
+	case !bucketForm().MatchString(named[0]):
 		return "", fmt.Errorf("bucket name %q in BUCKET_ENDPOINT_URL or BUCKET_NAME: only letters, digits, dots and dashes may stand in it", named[0])
 	}
 	return named[0], nil

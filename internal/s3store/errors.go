@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -122,8 +123,9 @@ func (s *Store) fault(op, key string, attempts int, err error) *Error {
 		retryable: worthRepeating(err),
 	}
 	var (
-		operation *smithy.OperationError
-		sent      *smithyhttp.RequestSendError
+		operation   *smithy.OperationError
+		sent        *smithyhttp.RequestSendError
+		certificate *tls.CertificateVerificationError
 	)
 	switch {
 	case status != 0:
@@ -132,6 +134,10 @@ func (s *Store) fault(op, key string, attempts int, err error) *Error {
 		e.Err = sent.Err
 	case errors.As(err, &operation):
 		e.Err = operation.Err
+	}
+	if errors.As(err, &certificate) { // whose own words need not name the host
+		at := s.at.Load().base()
+		e.Err = fmt.Errorf("%s://%s: %w", at.Scheme, at.Host, e.Err)
 	}
 	return e
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +29,7 @@ const (
 type keyTemplate string
 
 var (
-	placeholder  = regexp.MustCompile(`\{[^{}]*\}`)
+	placeholder  = compile(`\{[^{}]*\}`)
 	placeholders = []string{"{date}", "{job_id}", "{node}", "{filename}", "{name}", "{ext}", "{index}"}
 )
 
@@ -41,12 +40,12 @@ func parseTemplate(s string) (keyTemplate, error) {
 	refuse := func(why string) (keyTemplate, error) {
 		return "", fmt.Errorf("BUCKET_KEY_TEMPLATE %q %s", s, why)
 	}
-	for _, p := range placeholder.FindAllString(s, -1) {
+	for _, p := range placeholder().FindAllString(s, -1) {
 		if !slices.Contains(placeholders, p) {
 			return refuse("has the unknown placeholder " + p + ": there are " + strings.Join(placeholders, " "))
 		}
 	}
-	literal := placeholder.ReplaceAllString(s, "x")
+	literal := placeholder().ReplaceAllString(s, "x")
 	has := func(p string) bool { return strings.Contains(s, p) }
 	switch {
 	case len(s) > maxTemplate:
@@ -128,12 +127,12 @@ func mark(name, raw string, limit int) string {
 	return strings.ToValidUTF8(stem, "") + tail // the cut may have halved a letter
 }
 
-var extensionForm = regexp.MustCompile(`^\.[A-Za-z0-9]{1,15}$`)
+var extensionForm = compile(`^\.[A-Za-z0-9]{1,15}$`)
 
 // extension is what follows the last dot of a name, with the dot, if it looks
 // like the name of a type.
 func extension(name string) string {
-	if ext := path.Ext(name); extensionForm.MatchString(ext) {
+	if ext := path.Ext(name); extensionForm().MatchString(ext) {
 		return ext
 	}
 	return ""

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"regexp"
 	"time"
 
 	smithy "github.com/aws/smithy-go"
@@ -95,8 +94,8 @@ func (s *Store) corrected(call func() error) error {
 
 // regionForm is what a region may look like; it becomes part of a host's name.
 var (
-	regionForm     = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-	expectedRegion = regexp.MustCompile(`expecting ['"]([^'"]*)['"]`)
+	regionForm     = compile(`^[a-z0-9-]{1,40}$`)
+	expectedRegion = compile(`expecting ['"]([^'"]*)['"]`)
 )
 
 // regionOf returns the region that the answer sends us to, "" if it does not.
@@ -107,10 +106,10 @@ func regionOf(err error) string {
 	case http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusBadRequest:
 		region = answer.Get("X-Amz-Bucket-Region")
 	}
-	if m := expectedRegion.FindStringSubmatch(messageOf(err)); region == "" && m != nil && status == http.StatusBadRequest {
+	if m := expectedRegion().FindStringSubmatch(messageOf(err)); region == "" && m != nil && status == http.StatusBadRequest {
 		region = m[1]
 	}
-	if !regionForm.MatchString(region) {
+	if !regionForm().MatchString(region) {
 		return ""
 	}
 	return region
