@@ -38,12 +38,14 @@ type ComfyConfig struct {
 	Home      string      `env:"COMFY_HOME" envDefault:"/comfyui" help:"where ComfyUI lives"`
 	Command   string      `env:"COMFY_COMMAND" envDefault:"python $COMFY_HOME/main.py" format:"words" help:"how it is started; split into words as a shell would, but run without one; $COMFY_HOME is filled in, and the standard flags are appended"`
 	ExtraArgs string      `env:"COMFY_EXTRA_ARGS" format:"words" help:"further flags, split in the same way; one that is given here replaces the standard flag of that name"`
+	Instances string      `env:"COMFY_INSTANCES" envDefault:"1" format:"count" help:"how many ComfyUIs run side by side, each with a GPU of its own as long as there are enough, and on the ports from COMFY_PORT on; auto is one for each visible GPU"`
 	Port      int         `env:"COMFY_PORT" envDefault:"8188" min:"1" max:"65535" help:"the port that it listens on"`
 	OutputDir string      `env:"COMFY_OUTPUT_DIR" help:"where its outputs are read from, passed on as --output-directory; unset means $COMFY_HOME/output"`
 	CPU       bool        `env:"COMFY_CPU" envDefault:"false" help:"run it on the CPU (--cpu), and do not look for a GPU before the start"`
 	GPUCheck  string      `env:"GPU_CHECK" envDefault:"auto" oneof:"auto off required" help:"look for a GPU before the start: auto does unless ComfyUI runs on the CPU, off never, required always"`
 	LogLevel  string      `env:"COMFY_LOG_LEVEL" envDefault:"DEBUG" oneof:"DEBUG INFO WARNING ERROR CRITICAL" help:"how much it logs"`
 	OrgAPIKey secret.Text `env:"COMFY_ORG_API_KEY" help:"Comfy.org key for API nodes, sent with each workflow; input.api_key_comfy_org of a job comes first"`
+	WarmUp    string      `env:"WARMUP_WORKFLOW" help:"a workflow, or a job, in a JSON file, or a directory of such files: each new ComfyUI runs them before it gets jobs, and what they make is thrown away; while one fails no job is taken"`
 	EnvPass   []string    `env:"COMFY_ENV_PASS" help:"variables that ComfyUI is given although they would be kept from it"`
 	EnvStrict bool        `env:"COMFY_ENV_STRICT" envDefault:"false" help:"give ComfyUI only the variables known to be needed, and those of COMFY_ENV_PASS"`
 }
@@ -53,7 +55,12 @@ type JobsConfig struct {
 	Prefetch         int           `env:"JOB_PREFETCH" envDefault:"0" max:"1" help:"how many jobs are taken and prepared while one runs; REFRESH_WORKER turns it off"`
 	Timeout          time.Duration `env:"JOB_TIMEOUT" envDefault:"0" help:"longest execution of a job for which the platform tells no limit; 0 sets none"`
 	ResultLimit      int           `env:"RESULT_LIMIT_MB" envDefault:"20" max:"1048576" help:"largest result in megabytes that is sent to the queue, RunPod's own limit being 20; 0 sets none"`
+	MinFree          int           `env:"MIN_FREE_MB" envDefault:"512" max:"1048576" help:"megabytes that have to be free where ComfyUI keeps outputs and inputs; where they are not, leftovers of earlier jobs are removed, and if that does not help the job fails; 0 asks for none"`
+	WorkflowCheck    string        `env:"WORKFLOW_CHECK" envDefault:"on" oneof:"on off" help:"compare workflows with ComfyUI's own list of nodes and models before they are sent, refuse what it is bound to refuse, and tell in every refusal which names may have been meant; off leaves it all to ComfyUI, for installations where a custom node replaces missing nodes or models itself"`
+	MaxDownload      int           `env:"MAX_DOWNLOAD_MB" envDefault:"1024" max:"1048576" help:"how many megabytes a job may download in all, for the files that its input names by URL; 0 refuses URLs"`
+	PrivateURLs      bool          `env:"ALLOW_PRIVATE_URLS" envDefault:"false" help:"download from any address and port, also from those that only this pod can reach; for use at home, where nobody else sends jobs"`
 	ProgressInterval time.Duration `env:"PROGRESS_INTERVAL" envDefault:"2s" min:"100ms" help:"least time between two reports of a job's progress"`
+	Previews         bool          `env:"PROGRESS_PREVIEWS" envDefault:"false" help:"show unfinished pictures: ComfyUI is started with --preview-method auto, and a job's stream has one at most every PROGRESS_INTERVAL"`
 	SocketAttempts   int           `env:"WEBSOCKET_RECONNECT_ATTEMPTS" envDefault:"5" max:"1000" help:"how often a broken websocket is opened again during a job, the first time at once; then the job goes on by polling"`
 	SocketDelay      time.Duration `env:"WEBSOCKET_RECONNECT_DELAY_S" envDefault:"3" unit:"s" max:"3600" help:"seconds between those attempts"`
 	SocketTrace      bool          `env:"WEBSOCKET_TRACE" envDefault:"false" help:"log every frame of the websocket"`
@@ -78,6 +85,10 @@ type APIConfig struct {
 	Host  string      `env:"API_HOST" envDefault:"0.0.0.0" help:"address of the local API"`
 	Port  int         `env:"API_PORT" envDefault:"8000" min:"1" max:"65535" help:"its port"`
 	Token secret.Text `env:"API_TOKEN" min:"16" help:"what every request has to bring as Authorization: Bearer TOKEN, 16 characters or more; unset lets everybody in"`
+
+	BalancedPort int    `env:"PORT" max:"65535" help:"where a pod behind RunPod's load balancer serves the job API; it counts only without a queue and without SERVE_API_LOCALLY, and is 80 when PORT_HEALTH alone is set"`
+	HealthPort   int    `env:"PORT_HEALTH" max:"65535" help:"where the load balancer asks for HEALTH_CHECK_PATH; unset means PORT"`
+	HealthPath   string `env:"HEALTH_CHECK_PATH" envDefault:"/ping" help:"what it asks for: 204 while ComfyUI starts, 200 when jobs can be run; no token is needed"`
 }
 
 // WatchConfig is how ComfyUI is watched, restarted and stopped.
@@ -93,6 +104,9 @@ type WatchConfig struct {
 	BackoffMax    time.Duration `env:"RESTART_BACKOFF_MAX" envDefault:"30s" help:"longest such wait"`
 	Healthy       time.Duration `env:"RESTART_RESET" envDefault:"1m" help:"how long ComfyUI has to be ready for its next crash to count as the first"`
 	Boots         int           `env:"RESTART_BOOT_FAILURES" envDefault:"5" min:"1" help:"after how many starts in a row without ever being ready the pod gives up"`
+	AfterJobs     int           `env:"RESTART_AFTER_JOBS" envDefault:"0" help:"after how many jobs ComfyUI is restarted, between two of them; 0 asks for none"`
+	AtMemory      float64       `env:"RESTART_AT_MEMORY" envDefault:"0" help:"share of the container's memory limit, such as 0.9, at which ComfyUI is restarted between two jobs; files that the kernel keeps in memory do not count; 0 asks for none"`
+	AfterUptime   time.Duration `env:"RESTART_AFTER_UPTIME" envDefault:"0" help:"after which time of being ready ComfyUI is restarted when it has no job; 0 asks for none"`
 	StopBudget    time.Duration `env:"STOP_BUDGET" envDefault:"9s" min:"1s" help:"longest time from SIGTERM to the end of the program; Docker kills after 10 s"`
 	Grace         time.Duration `env:"COMFY_STOP_GRACE" envDefault:"3s" help:"time from SIGTERM to SIGKILL for ComfyUI, within STOP_BUDGET"`
 }

@@ -34,6 +34,11 @@ func comfyArgv(cfg Config) ([]string, error) {
 	return append(argv, extra...), nil
 }
 
+// comfyUpload is the largest upload in MB that ComfyUI takes by itself. Its
+// megabytes are larger than ours, which leaves room for what an upload has around
+// the file.
+const comfyUpload = 100
+
 // standardFlags returns the flags that ComfyUI is given, each with its value.
 // Every release since 0.3.40 knows them.
 func standardFlags(cfg Config) [][]string {
@@ -43,9 +48,13 @@ func standardFlags(cfg Config) [][]string {
 		{"--verbose", cfg.Comfy.LogLevel},
 		{"--log-stdout"},
 		{"--port", strconv.Itoa(cfg.Comfy.Port)},
+		{"--max-upload-size", strconv.Itoa(max(comfyUpload, cfg.Jobs.MaxDownload))},
 	}
 	if cfg.General.Local {
 		flags = append(flags, []string{"--listen"})
+	}
+	if cfg.Jobs.Previews {
+		flags = append(flags, []string{"--preview-method", "auto"})
 	}
 	if cfg.Comfy.OutputDir != "" {
 		flags = append(flags, []string{"--output-directory", cfg.Comfy.OutputDir})
@@ -54,6 +63,16 @@ func standardFlags(cfg Config) [][]string {
 		flags = append(flags, []string{"--cpu"})
 	}
 	return flags
+}
+
+// withFlags appends to argv those flags that the user did not give.
+func withFlags(argv []string, flags [][]string) []string {
+	for _, flag := range flags {
+		if !hasFlag(argv, flag[0]) {
+			argv = append(argv, flag...)
+		}
+	}
+	return argv
 }
 
 // words splits a variable as a shell would and fills in $COMFY_HOME, the one

@@ -8,7 +8,7 @@ import (
 )
 
 func TestComfyArgv(t *testing.T) {
-	const standard = "--disable-auto-launch --disable-metadata --verbose DEBUG --log-stdout --port 8188"
+	const standard = "--disable-auto-launch --disable-metadata --verbose DEBUG --log-stdout --port 8188 --max-upload-size 1024"
 	tests := []struct {
 		name string
 		env  []string
@@ -20,16 +20,18 @@ func TestComfyArgv(t *testing.T) {
 		{"command is split as by a shell", []string{`COMFY_COMMAND=nice -n 5 "/my venv/bin/python" 'a b' c\ d $HOME`},
 			"nice|-n|5|/my venv/bin/python|a b|c d|$HOME|" + bars(standard)},
 		{"level and port", []string{"COMFY_LOG_LEVEL=info", "COMFY_PORT=9000"},
-			"python /comfyui/main.py --disable-auto-launch --disable-metadata --verbose INFO --log-stdout --port 9000"},
+			"python /comfyui/main.py --disable-auto-launch --disable-metadata --verbose INFO --log-stdout --port 9000 --max-upload-size 1024"},
 		{"local API listens everywhere", []string{"SERVE_API_LOCALLY=true"},
 			"python /comfyui/main.py " + standard + " --listen"},
+		{"uploads as large as downloads, and no smaller than by default", []string{"MAX_DOWNLOAD_MB=7"},
+			"python /comfyui/main.py --disable-auto-launch --disable-metadata --verbose DEBUG --log-stdout --port 8188 --max-upload-size 100"},
 		{"output directory and CPU", []string{"COMFY_OUTPUT_DIR=/out", "COMFY_CPU=yes"},
 			"python /comfyui/main.py " + standard + " --output-directory /out --cpu"},
 		{"extra flags come last", []string{"COMFY_EXTRA_ARGS=--highvram --fast fp16"},
 			"python /comfyui/main.py " + standard + " --highvram --fast fp16"},
 		{"a flag of the user is not given twice",
 			[]string{"SERVE_API_LOCALLY=1", "COMFY_COMMAND=python m.py --log-stdout", "COMFY_EXTRA_ARGS=--verbose=ERROR --listen 127.0.0.1"},
-			"python m.py --log-stdout --disable-auto-launch --disable-metadata --port 8188 --verbose=ERROR --listen 127.0.0.1"},
+			"python m.py --log-stdout --disable-auto-launch --disable-metadata --port 8188 --max-upload-size 1024 --verbose=ERROR --listen 127.0.0.1"},
 		{"a flag that only begins alike is another", []string{"COMFY_EXTRA_ARGS=--cpu-vae", "COMFY_CPU=1"},
 			"python /comfyui/main.py " + standard + " --cpu --cpu-vae"},
 		{"no shell is run", []string{"COMFY_EXTRA_ARGS=--x $(id) `id` ; rm > y"},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -83,6 +84,8 @@ func (c *Config) contradictions() (faults []error) {
 		"COMFY_STOP_GRACE=%v: want less than STOP_BUDGET, which is %v", w.Grace, w.StopBudget)
 	refuse(w.Backoff > w.BackoffMax,
 		"RESTART_BACKOFF=%v: want no more than RESTART_BACKOFF_MAX, which is %v", w.Backoff, w.BackoffMax)
+	refuse(!strings.HasPrefix(c.API.HealthPath, "/"),
+		"HEALTH_CHECK_PATH=%s: want a path that begins with /", c.API.HealthPath)
 	faults = append(faults, c.sharedPorts()...)
 	if argv, err := comfyArgv(*c); err == nil {
 		port := flagValue(argv, "--port")
@@ -94,7 +97,14 @@ func (c *Config) contradictions() (faults []error) {
 
 // sharedPorts returns a fault for each port that two listeners would take.
 func (c *Config) sharedPorts() (faults []error) {
-	taken := map[string]string{strconv.Itoa(c.Comfy.Port): "COMFY_PORT"}
+	taken := make(map[string]string)
+	instances, _ := strconv.Atoi(c.Comfy.Instances) // auto is not known yet
+	for i := range max(1, instances) {
+		taken[strconv.Itoa(c.Comfy.Port+i)] = "COMFY_PORT"
+	}
+	if last := c.Comfy.Port + instances - 1; last > math.MaxUint16 {
+		faults = append(faults, fmt.Errorf("COMFY_PORT=%d: leaves no ports for %d ComfyUIs (COMFY_INSTANCES)", c.Comfy.Port, instances))
+	}
 	claim := func(name, port string) {
 		if other, ok := taken[port]; ok {
 			faults = append(faults, fmt.Errorf("%s: port %s is that of %s too; give them different ones", name, port, other))
@@ -103,6 +113,13 @@ func (c *Config) sharedPorts() (faults []error) {
 	}
 	if c.General.Local {
 		claim("API_PORT", strconv.Itoa(c.API.Port))
+	}
+	if c.balanced() {
+		api, health := c.balancedPorts()
+		claim("PORT", strconv.Itoa(api))
+		if health != api {
+			claim("PORT_HEALTH", strconv.Itoa(health))
+		}
 	}
 	if i := strings.LastIndexByte(c.Log.StatusAddr, ':'); c.Log.StatusAddr[i+1:] != "0" {
 		claim("STATUS_ADDR", c.Log.StatusAddr[i+1:])

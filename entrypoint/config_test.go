@@ -76,13 +76,13 @@ func TestConfigOfAnEmptyEnvironment(t *testing.T) {
 	got.Queue.WorkerID = ""
 	want := Config{
 		General: GeneralConfig{DataDir: "/tmp/comfyvisor"},
-		Comfy: ComfyConfig{Home: "/comfyui", Command: "python $COMFY_HOME/main.py", Port: 8188,
+		Comfy: ComfyConfig{Home: "/comfyui", Command: "python $COMFY_HOME/main.py", Instances: "1", Port: 8188,
 			GPUCheck: "auto", LogLevel: "DEBUG"},
-		Jobs: JobsConfig{ResultLimit: 20, ProgressInterval: 2 * time.Second, SocketAttempts: 5,
+		Jobs: JobsConfig{ResultLimit: 20, MinFree: 512, WorkflowCheck: "on", MaxDownload: 1024, ProgressInterval: 2 * time.Second, SocketAttempts: 5,
 			SocketDelay: 3 * time.Second},
 		Bucket: BucketConfig{KeyTemplate: "{date}/{job_id}/{filename}", PresignExpiry: 7 * 24 * time.Hour,
 			Style: "auto"},
-		API: APIConfig{Host: "0.0.0.0", Port: 8000},
+		API: APIConfig{Host: "0.0.0.0", Port: 8000, HealthPath: "/ping"},
 		Watch: WatchConfig{ReadyInterval: 50 * time.Millisecond, BootLimit: 10 * time.Minute,
 			BootStall: 3 * time.Minute, LiveInterval: 5 * time.Second, LiveFailures: 6,
 			LiveSilence: 2 * time.Minute, Backoff: 500 * time.Millisecond, BackoffMax: 30 * time.Second,

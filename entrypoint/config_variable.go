@@ -33,6 +33,7 @@ var (
 	boolKind     = reflect.TypeFor[bool]()
 	listKind     = reflect.TypeFor[[]string]()
 	intKind      = reflect.TypeFor[int]()
+	shareKind    = reflect.TypeFor[float64]()
 	durationKind = reflect.TypeFor[time.Duration]()
 )
 
@@ -70,6 +71,9 @@ func (v variable) read(raw string) (string, bool) {
 		return v.OneOf[i], true
 	case v.kind == boolKind:
 		return readBool(raw)
+	case v.kind == shareKind:
+		share, err := strconv.ParseFloat(raw, 64)
+		return raw, err == nil && share >= 0 && share <= 1
 	case v.kind == listKind:
 		return strings.Join(strings.FieldsFunc(raw, func(r rune) bool { return r == ',' || r == ' ' }), ","), true
 	case v.kind == intKind || v.kind == durationKind:
@@ -140,6 +144,9 @@ func (v variable) formatted(raw string) bool {
 		}
 		_, err = strconv.ParseUint(port, 10, 16)
 		return err == nil
+	case "count":
+		n, err := strconv.Atoi(raw)
+		return raw == everyGPU || err == nil && n >= 1 && n <= mostInstances
 	case "words":
 		words, err := shlex.Split(raw)
 		return err == nil && len(words) > 0
@@ -182,6 +189,8 @@ func (v variable) want() string {
 		return "a whole number of milliseconds" + v.bounds()
 	case v.kind == intKind:
 		return "a whole number" + v.bounds()
+	case v.kind == shareKind:
+		return "a number from 0 to 1"
 	case v.kind == durationKind:
 		return "a duration such as 90s or 10m" + v.bounds()
 	case v.kind == secretKind && v.tag.Get("min") != "":
@@ -190,6 +199,8 @@ func (v variable) want() string {
 		return "an http or https URL"
 	case format == "address":
 		return "host:port"
+	case format == "count":
+		return fmt.Sprintf("auto, or a whole number from 1 to %d", mostInstances)
 	case format == "words":
 		return "words, with no quotation mark left open"
 	}

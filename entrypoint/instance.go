@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,48 +45,88 @@ type instance struct {
 	client  *comfy.Client
 	slot    *worker.Slot
 
+	warmUps []warmUp
+	work    *worker.Worker // that does them; set before run
+
 	seen   observer
 	log    *zap.Logger
 	lines  *zap.Logger // ComfyUI's own
-	giveUp chan error  // holds one reason to end the pod
+	giveUp chan error  // holds one reason to give it up
 }
 
-// newInstance wires an instance. Preflight holds the gate closed until it
-// returns nil.
-func newInstance(cfg Config, environ []string, reaper *supervisor.Reaper, preflight health.Probe,
-	hurry <-chan struct{}, seen observer, log *zap.Logger) (*instance, error) {
+// surroundings are what all instances of a pod have in common.
+type surroundings struct {
+	cfg       Config
+	environ   []string
+	reaper    *supervisor.Reaper
+	preflight health.Probe // holds the gates closed until it returns nil
+	warmUps   []warmUp
+	hurry     <-chan struct{}
+	several   bool // there is more than one instance
+	seen      observer
+	log       *zap.Logger
+}
+
+// newInstance wires the instance at a place.
+func newInstance(s surroundings, at place) (*instance, error) {
+	cfg, log := s.cfg, s.log
+	cfg.Comfy.Port = at.port
 	argv, err := comfyArgv(cfg)
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
+	argv = withFlags(argv, at.flags)
+	if s.several {
+		log = log.With(zap.String("instance", at.name))
+	}
 	in := &instance{
-		name: "comfyui", gate: new(health.Gate), seen: seen,
-		log: log, lines: log.Named(childName), giveUp: make(chan error, 1),
+		name: at.name, gate: new(health.Gate), seen: s.seen,
+		log: log, lines: s.log.Named(at.child), giveUp: make(chan error, 1),
+		warmUps: s.warmUps,
 	}
 	in.client = comfy.New(comfy.Config{
 		Addr:      net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Comfy.Port)),
 		Reconnect: comfy.Reconnect{Attempts: reconnects(cfg.Jobs.SocketAttempts), Delay: max(cfg.Jobs.SocketDelay, leastReconnect)},
 		Trace:     in.trace(cfg.Jobs.SocketTrace),
 	}, log.Named("comfy"))
-	in.monitor = health.NewMonitor(in.monitorConfig(cfg, preflight), in.gate, log.Named("health"))
-	in.process = supervisor.New(in.processConfig(cfg, environ, argv, hurry), reaper, log.Named("supervisor"))
+	in.monitor = health.NewMonitor(in.monitorConfig(cfg, s.preflight), in.gate, log.Named("health"))
+	process := in.processConfig(cfg, s.environ, argv, s.hurry)
+	if at.gpu != "" {
+		process.Env = append(process.Env, "CUDA_VISIBLE_DEVICES="+at.gpu)
+	}
+	in.process = supervisor.New(process, s.reaper, s.log.Named("supervisor"))
 	in.slot = &worker.Slot{
 		Gate: in.gate, Comfy: in.client,
 		Restart: in.restart, Condemn: in.monitor.Condemn, GiveUp: in.abandon, Poke: in.monitor.Poke,
-		Worked: in.process.Worked, Activity: in.process.Activity,
+		Worked: in.process.Worked, Activity: in.process.Activity, Memory: memoryShare,
 		OutputDir: outputDir(cfg, argv), InputDir: inputDir(cfg, argv),
 	}
 	return in, nil
 }
 
+// memoryShare is the share of the container's memory limit that is in use.
+func memoryShare() float64 {
+	used, limit := supervisor.Memory("/")
+	if limit == 0 {
+		return 0
+	}
+	return float64(used) / float64(limit)
+}
+
 func (in *instance) monitorConfig(cfg Config, preflight health.Probe) health.Config {
 	return health.Config{
-		Probe:    in.client.Alive,
-		Prepare:  preflight,
+		Probe: in.probe,
+		Prepare: func(ctx context.Context) error {
+			if err := preflight(ctx); err != nil {
+				return err
+			}
+			return in.warm(ctx)
+		},
 		Activity: func() uint64 { return in.process.Activity() },
 		Ready: func(time.Duration) {
 			in.process.Ready()
-			in.seen.gate(nil)
+			in.slot.Ready()
+			in.seen.gate(in.name, nil)
 		},
 		BootInterval: cfg.Watch.ReadyInterval, BootTries: cfg.Watch.ReadyTries,
 		BootLimit: cfg.Watch.BootLimit, BootStall: cfg.Watch.BootStall,
@@ -94,7 +135,7 @@ func (in *instance) monitorConfig(cfg Config, preflight health.Probe) health.Con
 }
 
 func (in *instance) processConfig(cfg Config, environ, argv []string, hurry <-chan struct{}) supervisor.Config {
-	session := filepath.Join(cfg.General.DataDir, "comfyui-session")
+	session := filepath.Join(cfg.General.DataDir, in.name+"-session")
 	policy := supervisor.DefaultPolicy()
 	policy.First, policy.Max = cfg.Watch.Backoff, cfg.Watch.BackoffMax
 	policy.Healthy, policy.Boots = cfg.Watch.Healthy, cfg.Watch.Boots
@@ -102,18 +143,37 @@ func (in *instance) processConfig(cfg Config, environ, argv []string, hurry <-ch
 		Name: in.name, Path: argv[0], Args: argv[1:], Dir: cfg.Comfy.Home,
 		Env:   comfyEnv(environ, cfg, session),
 		Grace: cfg.Watch.Grace, Policy: policy, Hurry: hurry,
-		RebootFile:  session + ".reboot",
-		OOMScoreAdj: oomScoreAdj,
-		Lines:       in.line, Watch: in.watch, Observe: in.observe,
+		Port: cfg.Comfy.Port, RebootFile: session + ".reboot",
+		OOMScoreAdj: oomScoreAdj, Scrub: in.seen.scrub,
+		Lines:   func(l supervisor.Line) { in.seen.panics.do("lines", func() { in.line(l) }) },
+		Observe: func(t supervisor.Transition) { in.seen.panics.do("transitions", func() { in.observe(t) }) },
+		Watch:   in.watch,
 	}
 }
 
-// run keeps ComfyUI running. When it returns, nobody waits at the gate any more.
+// run keeps ComfyUI running, until its host turns out to be unfit for it. When it
+// returns, nobody waits at the gate any more.
 func (in *instance) run(ctx context.Context) error {
-	err := in.process.Run(ctx)
+	running, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var judging sync.WaitGroup
+	defer judging.Wait()
+	defer end(nil)
+	judging.Go(func() {
+		select {
+		case reason := <-in.giveUp:
+			end(exitWith(exitGaveUp, fmt.Errorf("the host is at fault: %w", reason)))
+		case <-running.Done():
+		}
+	})
+	err := in.process.Run(running)
+	if stopped(err) {
+		err = context.Cause(running)
+	}
 	in.gate.CloseForGood(err)
+	var verdict *exitError
 	switch {
-	case err == nil, stopped(err):
+	case err == nil, stopped(err), errors.As(err, &verdict):
 		return err
 	case errors.Is(err, supervisor.ErrNotExecutable):
 		return exitWith(exitConfig, fmt.Errorf("start ComfyUI: %w", err))
@@ -129,8 +189,22 @@ func (in *instance) run(ctx context.Context) error {
 func (in *instance) watch(ctx context.Context) error {
 	in.client.Reset()
 	in.slot.Launched()
-	err := in.monitor.Watch(ctx)
-	in.seen.gate(err)
+	err := in.seen.panics.call("health", func() error { return in.monitor.Watch(ctx) })
+	if errors.Is(err, errPanicked) {
+		in.gate.Close(err)
+	}
+	in.seen.gate(in.name, err)
+	return err
+}
+
+// probe asks ComfyUI whether it answers. While it boots that may also be
+// something else that was there before it.
+func (in *instance) probe(ctx context.Context) error {
+	faultPoint("probe")
+	err := in.client.Alive(ctx)
+	if err == nil && in.gate.Err() != nil {
+		err = in.process.CheckPort()
+	}
 	return err
 }
 
@@ -141,21 +215,11 @@ func (in *instance) restart(reason string) {
 	in.process.Restart(reason)
 }
 
-// abandon ends the pod, because another process would do no better.
+// abandon gives the instance up, because another process would do no better.
 func (in *instance) abandon(reason error) {
 	select {
 	case in.giveUp <- reason:
 	default:
-	}
-}
-
-// verdict returns when the pod has to end because of its host.
-func (in *instance) verdict(ctx context.Context) error {
-	select {
-	case reason := <-in.giveUp:
-		return exitWith(exitGaveUp, fmt.Errorf("the host is at fault: %w", reason))
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -164,7 +228,7 @@ func (in *instance) line(l supervisor.Line) {
 	if l.Stream == "stderr" {
 		in.slot.Told(l.Text)
 	}
-	in.seen.bus.Publish(event.Line{At: l.Time, Incarnation: l.Incarnation, Stream: l.Stream, Text: l.Text})
+	in.seen.bus.Publish(event.Line{At: l.Time, Instance: in.name, Incarnation: l.Incarnation, Stream: l.Stream, Text: in.seen.scrub(l.Text)})
 	fields := []zap.Field{zap.String("stream", l.Stream)}
 	if job := in.slot.Running(); job != "" {
 		fields = append(fields, zap.String("job", job))
@@ -173,7 +237,7 @@ func (in *instance) line(l supervisor.Line) {
 }
 
 func (in *instance) observe(t supervisor.Transition) {
-	in.seen.child(t, in.process.Status().PID)
+	in.seen.child(in.name, t, in.process.Status().PID)
 }
 
 // trace logs the frames of the event socket, if asked to. Previews are shortened:
@@ -197,6 +261,7 @@ type instanceState struct {
 	Started     time.Time `json:"started"`
 	Restarts    int       `json:"restarts"`
 	LastExit    string    `json:"last_exit,omitempty"`
+	LastLines   []string  `json:"last_lines,omitempty"` // of the incarnation that ended with LastExit
 	Ready       bool      `json:"ready"`
 	Reason      string    `json:"reason,omitempty"`
 	Job         string    `json:"job,omitempty"`
@@ -212,7 +277,7 @@ func (in *instance) state() instanceState {
 		state.Reason = err.Error()
 	}
 	if s.LastExit != nil {
-		state.LastExit = s.LastExit.Error()
+		state.LastExit, state.LastLines = s.LastExit.Error(), s.LastExit.Tail
 	}
 	return state
 }

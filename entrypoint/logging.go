@@ -3,11 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,12 +24,10 @@ const childName = "comfyui"
 // that were lost. flush has to be called last: it waits, for a bounded time,
 // until all is written.
 //
-// A broken pipe as out costs the lines and nothing else.
+// A broken pipe as out costs the lines and nothing else, provided that somebody
+// takes SIGPIPE (catchSignals), which ends a Go program that writes to a broken
+// stdout.
 func newLogger(cfg LogConfig, out io.Writer, scrub *secret.Scrubber, dropped func(lines int)) (log *zap.Logger, flush func()) {
-	// Unless it asks for the signal, a Go program is killed by SIGPIPE when it
-	// writes to a broken stdout. Ignoring it would be inherited by ComfyUI.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-
 	level, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
 		level = zapcore.InfoLevel

@@ -291,6 +291,7 @@ func TestBrokenPipeProgram(t *testing.T) {
 	case "":
 		t.Skip("is run by another test")
 	case "logger":
+		catchSignals()
 		log, flush := newLogger(LogConfig{}, os.Stdout, new(secret.Scrubber), func(int) {})
 		for range 100 {
 			log.Info("line")
@@ -304,7 +305,7 @@ func TestBrokenPipeProgram(t *testing.T) {
 }
 
 // A stdout that is closed at the other end does not end the program, as it does
-// without the logger.
+// where nobody takes the signal.
 func TestFault_C15_BrokenStdoutIsSurvived(t *testing.T) {
 	for mode, want := range map[string]string{"logger": "exit status 7", "off": "signal: broken pipe"} {
 		r, w, err := os.Pipe()

@@ -81,6 +81,7 @@ func serve(environ []string, warning error, file string) int {
 		}
 	}
 	supervisor.Prewarm(prewarmedThreads)
+	limitMemory(environ)
 	scrub := new(secret.Scrubber)
 	scrub.Add(cfg.secretValues()...)
 	out := os.Stdout
@@ -114,7 +115,7 @@ const prewarmedThreads = 24
 // jobFile is the job to run when there is neither a queue nor the local API: the
 // SDK's test_input.json, if the working directory has one.
 func jobFile(cfg Config) (string, error) {
-	if cfg.General.Local || !cfg.Queue.TakeURL.Empty() {
+	if cfg.servesAPI() || !cfg.Queue.TakeURL.Empty() {
 		return "", nil
 	}
 	const name = "test_input.json"

@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 const inNamespace = "namespace"
 
 // enterNamespace gives the namespace a /proc of its own, as a container has it,
-// and replaces the process by comfyvisor. It returns only if it cannot.
+// and what else is to be mounted, and replaces the process by comfyvisor, whose
+// environment has no variables without a value. It returns only if it cannot.
 func enterNamespace() error {
 	self, err := os.Executable()
 	if err != nil {
@@ -43,12 +44,15 @@ func enterNamespace() error {
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
+	if err := makeMounts(os.Getenv(mounts)); err != nil {
+		return err
+	}
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return err
 	}
 	env := []string{asProgram + "=1"}
 	for _, s := range os.Environ() {
-		if !strings.HasPrefix(s, asProgram+"=") {
+		if name, value, _ := strings.Cut(s, "="); name != asProgram && name != mounts && value != "" {
 			env = append(env, s)
 		}
 	}

@@ -16,12 +16,14 @@ type observer struct {
 	bus     *event.Bus
 	metrics *status.Metrics
 	stored  string // where files go: s3 or inline
+	scrub   func(text string) string
+	panics  *containment
 }
 
-// gate tells of a gate's opening, or of its closing for a reason.
-func (o observer) gate(reason error) {
-	o.metrics.Gate(reason == nil)
-	e := event.Gate{At: time.Now(), Open: reason == nil}
+// gate tells of the opening of an instance's gate, or of its closing for a reason.
+func (o observer) gate(instance string, reason error) {
+	o.metrics.Gate(instance, reason == nil)
+	e := event.Gate{At: time.Now(), Instance: instance, Open: reason == nil}
 	if reason != nil {
 		e.Reason = reason.Error()
 	}
@@ -29,12 +31,12 @@ func (o observer) gate(reason error) {
 }
 
 // child tells of a change of the child's state.
-func (o observer) child(t supervisor.Transition, pid int) {
-	o.metrics.ChildState(string(t.From), string(t.To))
+func (o observer) child(instance string, t supervisor.Transition, pid int) {
+	o.metrics.ChildState(instance, string(t.From), string(t.To))
 	if t.Exit != nil && t.To == supervisor.StateBackoff {
-		o.metrics.Restarted(exitKind(*t.Exit))
+		o.metrics.Restarted(instance, exitKind(*t.Exit))
 	}
-	o.bus.Publish(event.Child{At: t.At, Incarnation: t.Incarnation, PID: pid, From: string(t.From), To: string(t.To), Reason: t.Reason})
+	o.bus.Publish(event.Child{At: t.At, Instance: instance, Incarnation: t.Incarnation, PID: pid, From: string(t.From), To: string(t.To), Reason: t.Reason})
 }
 
 // exitKind is a word for the end of an incarnation, one of few.

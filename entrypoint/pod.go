@@ -25,11 +25,12 @@ type pod struct {
 	log    *zap.Logger
 	flight *preflight
 	reaper *supervisor.Reaper
-	comfy  *instance
+	comfys instances
 	jobs   source
 	work   *worker.Worker
 	page   *status.Server
 	hurry  chan struct{} // closed when the stop must be immediate
+	panics *containment
 }
 
 // newPod wires the parts. Nothing runs yet, but all ports of ours are taken.
@@ -41,40 +42,59 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if err != nil {
 		return nil, err
 	}
-	seen := observer{bus: new(event.Bus), metrics: metrics, stored: "inline"}
+	seen := observer{bus: new(event.Bus), metrics: metrics, stored: "inline", scrub: scrub.String, panics: newContainment(log)}
 	if store != nil {
 		seen.stored = "s3"
 	}
-	p := &pod{cfg: cfg, log: log, hurry: make(chan struct{}), reaper: supervisor.NewReaper(log.Named("reaper"))}
+	p := &pod{cfg: cfg, log: log, hurry: make(chan struct{}), panics: seen.panics, reaper: supervisor.NewReaper(log.Named("reaper"))}
 	if p.flight, err = newPreflight(cfg, environ, log); err != nil {
 		return nil, err
 	}
-	if p.comfy, err = newInstance(cfg, environ, p.reaper, p.flight.passed, p.hurry, seen, log); err != nil {
-		return nil, err
+	warmUps, err := readWarmUps(cfg.Comfy.WarmUp)
+	if err != nil {
+		return nil, exitWith(exitConfig, err)
 	}
-	if p.jobs, err = newSource(cfg, file, p.comfy.gate.Err, log); err != nil {
+	p.comfys, err = newInstances(surroundings{
+		cfg: cfg, environ: environ, reaper: p.reaper, preflight: p.flight.passed,
+		warmUps: warmUps, hurry: p.hurry, seen: seen, log: log,
+	})
+	if err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	if p.jobs, err = newSource(cfg, file, p.comfys.ready, log); err != nil {
 		return nil, err
 	}
 	p.work = worker.New(worker.Config{
-		Source: p.jobs, Store: store, Slots: []*worker.Slot{p.comfy.slot},
-		Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
+		Source: containedSource{p.jobs, p.panics}, Store: store, Fetch: newFetch(cfg), Slots: p.comfys.slots(),
+		Previews: previews(cfg), Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
 		OrgAPIKey: cfg.Comfy.OrgAPIKey.Reveal(), ResultLimit: resultLimit(cfg, file),
-		JobTimeout: cfg.Jobs.Timeout,
+		Wear:       worker.Wear{Jobs: cfg.Watch.AfterJobs, Memory: cfg.Watch.AtMemory, Uptime: cfg.Watch.AfterUptime},
+		JobTimeout: cfg.Jobs.Timeout, MinFree: int64(cfg.Jobs.MinFree) * 1e6,
+		Unchecked: cfg.Jobs.WorkflowCheck == "off",
 		// Of a budget of 9 s a job may use 6, and its delivery 1.5 more; the rest
 		// is for ComfyUI.
 		Drain: cfg.Watch.StopBudget * 2 / 3, Deliver: cfg.Watch.StopBudget / 6, Hurry: p.hurry,
 		Guard:   func(value string) func() { return scrub.Add(value) },
-		Observe: seen.job,
+		Observe: func(e worker.Event) { p.panics.do("observer", func() { seen.job(e) }) },
 	}, log.Named("worker"))
+	p.comfys.warmBy(p.work)
 	p.page, err = status.Listen(cfg.Log.StatusAddr, status.Sources{
 		Loops: p.loops,
-		Ready: p.comfy.gate.Err,
+		Ready: p.ready,
 		State: p.state, Metrics: seen.metrics,
 	}, log.Named("status"))
 	if err != nil {
 		return nil, exitWith(exitConfig, fmt.Errorf("STATUS_ADDR: %w", err))
 	}
 	return p, nil
+}
+
+// previews is the least time between two previews of a job, 0 for none.
+func previews(cfg Config) time.Duration {
+	if !cfg.Jobs.Previews {
+		return 0
+	}
+	return cfg.Jobs.ProgressInterval
 }
 
 // refresh says what REFRESH_WORKER does: the queue stops the pod, the local API
@@ -85,16 +105,19 @@ func refresh(cfg Config, file string) worker.Refresh {
 		return worker.RefreshPod
 	case !cfg.General.Refresh:
 		return worker.RefreshNone
-	case cfg.General.Local:
+	case cfg.servesAPI():
 		return worker.RefreshProcess
 	}
 	return worker.RefreshPod
 }
 
-// resultLimit is in bytes. Only the queue has one.
+// resultLimit is in bytes. The local API has none.
 func resultLimit(cfg Config, file string) int64 {
-	if cfg.General.Local || file != "" {
+	switch {
+	case cfg.General.Local || file != "":
 		return 0
+	case cfg.balanced():
+		return balancerLimit
 	}
 	return int64(cfg.Jobs.ResultLimit) * 1e6
 }
@@ -102,7 +125,7 @@ func resultLimit(cfg Config, file string) int64 {
 // run runs the parts until one of them ends. The error is nil after a stop that
 // left nothing behind.
 func (p *pod) run(taken <-chan os.Signal) error {
-	defer p.comfy.client.Close()
+	defer p.comfys.close()
 	sig := &signals{
 		taken: taken, hurry: p.hurry, budget: p.cfg.Watch.StopBudget, log: p.log.Named("signals"),
 		dump: func() { p.log.Info("state", zap.Any("state", p.state())) },
@@ -119,13 +142,14 @@ func (p *pod) run(taken <-chan os.Signal) error {
 	var g run.Group
 	ended := sig.actor(&g) // ends the group on SIGTERM or SIGINT
 	defer ended()
-	actor(&g, work)         // no new jobs; those at hand are finished and reported
-	actor(&g, p.jobs.Run)   // the heartbeat, or the local API, goes on until then
-	actor(&g, p.flight.run) // both end the pod whose host cannot do the work
-	actor(&g, p.comfy.verdict)
-	actor(&g, p.comfy.run)  // ComfyUI is stopped
-	actor(&g, p.page.Run)   // the page shows the shutdown to its end
-	actor(&g, p.reaper.Run) // and the last orphans are reaped
+	part := func(name string, f func(context.Context) error) { actor(&g, p.panics.restarts(name, f)) }
+	part("worker", work)            // no new jobs; those at hand are finished and reported
+	part("source", p.jobs.Run)      // the heartbeat, or the local API, goes on until then
+	part("preflight", p.flight.run) // ends the pod whose host cannot do the work
+	part("comfyui", p.comfys.run)   // ComfyUI is stopped
+	part("status", p.page.Run)      // the page shows the shutdown to its end
+	part("reaper", p.reaper.Run)    // and the last orphans are reaped
+	actor(&g, p.panics.run)         // ends the pod of which a part panics again and again
 	err := g.Run()
 	p.reportUnhealthy(err)
 	return p.outcome(err, drained)
@@ -182,9 +206,21 @@ func (p *pod) reportUnhealthy(err error) {
 // unhealthyLimit bounds that message; RunPod's own SDK gives it 2 s.
 const unhealthyLimit = 2 * time.Second
 
+// ready returns why jobs would not be done, nil if they would: ComfyUI is not
+// there, or the queue does not give any.
+func (p *pod) ready() error {
+	if err := p.comfys.ready(); err != nil {
+		return err
+	}
+	if client, queue := p.jobs.(*runpod.Client); queue {
+		return client.Err()
+	}
+	return nil
+}
+
 // loops are what has to come round again and again, for /healthz.
 func (p *pod) loops() []status.Loop {
-	return []status.Loop{{Name: "health", Late: p.comfy.monitor.Late()}}
+	return p.comfys.loops()
 }
 
 // state is what /debug/state shows.
@@ -193,5 +229,5 @@ func (p *pod) state() any {
 		Version   string          `json:"version"`
 		Jobs      int             `json:"jobs"`
 		Instances []instanceState `json:"instances"`
-	}{version, p.work.Active(), []instanceState{p.comfy.state()}}
+	}{version, p.work.Active(), p.comfys.states()}
 }

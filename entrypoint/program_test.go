@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -74,6 +76,8 @@ type options struct {
 	binary string
 	// pid1 makes the test binary the first process of a PID namespace of its own.
 	pid1 bool
+	// stdout is its standard output; by default it is gathered as the log.
+	stdout *os.File
 }
 
 // start runs comfyvisor until the test ends.
@@ -87,11 +91,11 @@ func start(t *testing.T, o options) *program {
 	if err := os.Mkdir(filepath.Join(p.dir, "custom_nodes"), 0o755); err != nil { // ComfyUI wants it
 		t.Fatal(err)
 	}
-	api, status := freePort(t), freePort(t)
+	comfy, api, status := strconv.Itoa(freePorts(t, 8)), freePort(t), freePort(t)
 	p.api, p.status = "http://127.0.0.1:"+api, "http://127.0.0.1:"+status
 	p.env = map[string]string{
 		asProgram: "1", "PATH": os.Getenv("PATH"), "HOME": p.dir, "GORACE": os.Getenv("GORACE"),
-		"COMFY_COMMAND": fake + " --base-directory " + p.dir, "COMFY_HOME": p.dir, "COMFY_PORT": freePort(t),
+		"COMFY_COMMAND": fake + " --base-directory " + p.dir, "COMFY_HOME": p.dir, "COMFY_PORT": comfy,
 		"COMFY_CPU": "true", "COMFY_LOG_LEVEL": "INFO", "RESTART_BACKOFF": "20ms",
 		"API_HOST": "127.0.0.1", "API_PORT": api, "STATUS_ADDR": "127.0.0.1:" + status, "DATA_DIR": filepath.Join(p.dir, "data"),
 		"SIMCOMFY_BOOT": "20ms", "SIMCOMFY_STEP": "5ms", "SIMCOMFY_LEDGER": filepath.Join(p.dir, "ledger.jsonl"),
@@ -111,6 +115,9 @@ func start(t *testing.T, o options) *program {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if o.stdout != nil {
+		p.cmd.Stdout = o.stdout
+	}
 	if o.pid1 {
 		p.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
 		if os.Geteuid() != 0 {
@@ -126,9 +133,10 @@ func start(t *testing.T, o options) *program {
 // run starts the process and gathers its log.
 func (p *program) run() {
 	p.t.Helper()
-	p.cmd.Stdout = &p.stdout
 	logs := p.cmd.StdoutPipe
-	if len(p.cmd.Args) > 1 && p.cmd.Args[1] == "run" {
+	if p.cmd.Stdout != nil {
+		logs = p.cmd.StderrPipe
+	} else if p.cmd.Stdout = &p.stdout; len(p.cmd.Args) > 1 && p.cmd.Args[1] == "run" {
 		logs = p.cmd.StderrPipe // stdout is the result
 	} else {
 		p.cmd.Stdout = nil
@@ -361,15 +369,42 @@ func (p *program) executions() []comfytest.Execution {
 	return all
 }
 
-// freePort is a port of the loopback interface that nobody uses.
-func freePort(t *testing.T) string {
+// freePort is a port that nobody uses and that no other call returns.
+func freePort(t *testing.T) string { return strconv.Itoa(freePorts(t, 1)) }
+
+// Ports of tests are below those that the kernel gives to clients, so that no
+// connection of somebody else takes one between two runs of a program.
+const (
+	firstPort = 10_000
+	manyPorts = 20_000
+)
+
+// usedPorts is how many were handed out, from a place on that differs from run
+// to run.
+var usedPorts = func() *atomic.Int64 {
+	n := new(atomic.Int64)
+	n.Store(rand.Int64N(manyPorts))
+	return n
+}()
+
+// freePorts is the first of count ports in a row that nobody uses and that no
+// other call returns.
+func freePorts(t *testing.T, count int) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+search:
+	for range 1000 {
+		first := firstPort + int(usedPorts.Add(int64(count))-int64(count))%manyPorts
+		for i := range count {
+			l, err := net.Listen("tcp", fmt.Sprintf(":%d", first+i))
+			if err != nil {
+				continue search
+			}
+			l.Close()
+		}
+		return first
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatalf("no %d free ports in a row", count)
+	return 0
 }
 
 // contextFor bounds a wait of a test.

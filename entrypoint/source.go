@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/comfyvisor/comfyvisor/internal/fetch"
 	"github.com/comfyvisor/comfyvisor/internal/localapi"
 	"github.com/comfyvisor/comfyvisor/internal/runpod"
 	"github.com/comfyvisor/comfyvisor/internal/s3store"
@@ -32,13 +33,16 @@ func newSource(cfg Config, file string, ready func() error, log *zap.Logger) (so
 		return newOneJob(file)
 	case cfg.General.Local:
 		return newLocalAPI(cfg, ready, log)
+	case cfg.balanced():
+		return newBalanced(cfg, ready, log)
 	}
 	client, err := runpod.New(runpod.Config{
-		TakeURL:  runpod.Template{Name: "RUNPOD_WEBHOOK_GET_JOB", URL: cfg.Queue.TakeURL.Reveal()},
-		DoneURL:  runpod.Template{Name: "RUNPOD_WEBHOOK_POST_OUTPUT", URL: cfg.Queue.DoneURL.Reveal()},
-		PingURL:  runpod.Template{Name: "RUNPOD_WEBHOOK_PING", URL: cfg.Queue.PingURL.Reveal()},
-		APIKey:   cfg.Queue.APIKey.Reveal(),
-		WorkerID: cfg.Queue.WorkerID, Version: protocolVersion,
+		TakeURL:   runpod.Template{Name: "RUNPOD_WEBHOOK_GET_JOB", URL: cfg.Queue.TakeURL.Reveal()},
+		DoneURL:   runpod.Template{Name: "RUNPOD_WEBHOOK_POST_OUTPUT", URL: cfg.Queue.DoneURL.Reveal()},
+		StreamURL: runpod.Template{Name: "RUNPOD_WEBHOOK_POST_STREAM", URL: cfg.Queue.StreamURL.Reveal()},
+		PingURL:   runpod.Template{Name: "RUNPOD_WEBHOOK_PING", URL: cfg.Queue.PingURL.Reveal()},
+		APIKey:    cfg.Queue.APIKey.Reveal(),
+		WorkerID:  cfg.Queue.WorkerID, Version: protocolVersion,
 		PingInterval: cfg.Queue.PingInterval, ProgressInterval: cfg.Jobs.ProgressInterval,
 	}, log.Named("runpod"))
 	return client, exitWith(exitConfig, err)
@@ -54,20 +58,11 @@ func newLocalAPI(cfg Config, ready func() error, log *zap.Logger) (source, error
 	if err != nil {
 		return nil, exitWith(exitConfig, fmt.Errorf("API_HOST, API_PORT: %w", err))
 	}
-	if cfg.API.Token.Empty() && !loopback(cfg.API.Host) {
-		log.Warn("the local API lets everybody in who can reach it: set API_TOKEN, or API_HOST=127.0.0.1", zap.String("address", addr))
-	}
-	log.Info("local API listens", zap.Stringer("address", l.Addr()))
 	return localapi.New(localapi.Config{
 		Token: cfg.API.Token.Reveal(), WorkerID: cfg.Queue.WorkerID, Ready: ready,
-		SpoolDir: filepath.Join(cfg.General.DataDir, "results"),
+		SpoolDir: filepath.Join(cfg.General.DataDir, "results", strconv.Itoa(cfg.API.Port)), // of this server alone
 		Grace:    cfg.Watch.StopBudget / 18,
 	}, l, log.Named("api")), nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // newStore returns where files of results go, nil if they go with the result.
@@ -85,6 +80,18 @@ func newStore(cfg Config, log *zap.Logger) (worker.Store, error) {
 		return nil, exitWith(exitConfig, err)
 	}
 	return store, nil
+}
+
+// newFetch returns what downloads the files that jobs name by URL, nil if none
+// are to be.
+func newFetch(cfg Config) *fetch.Client {
+	if cfg.Jobs.MaxDownload == 0 {
+		return nil
+	}
+	return fetch.New(fetch.Config{
+		Dir:      filepath.Join(cfg.General.DataDir, "downloads"),
+		MaxBytes: int64(cfg.Jobs.MaxDownload) * 1e6, AllowPrivate: cfg.Jobs.PrivateURLs,
+	})
 }
 
 // healthcheck asks a running comfyvisor whether it is ready.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -91,9 +92,10 @@ type Monitor struct {
 	gate *Gate
 	log  *zap.Logger
 
-	poked     chan struct{} // holds one wish for a probe at once
-	condemned chan error    // holds one verdict from outside
-	due       atomic.Int64  // Unix time in ns of the next turn of the loop, 0 while none runs
+	poked     chan struct{}             // holds one wish for a probe at once
+	condemned chan error                // holds one verdict from outside
+	preparing atomic.Bool               // cfg.Prepare is at work
+	due       atomic.Pointer[time.Time] // of the next turn of the loop, nil while none runs
 }
 
 // NewMonitor returns a Monitor that works gate.
@@ -114,11 +116,11 @@ func (m *Monitor) Poke() {
 }
 
 // Condemn gives the ready process up for a reason that probes do not see, such
-// as a poisoned GPU context: the gate closes and Watch returns reason. It does
-// nothing while the gate is closed, so that a verdict on one incarnation that
-// comes late does not hit the next.
+// as a poisoned GPU context: the gate closes and Watch returns reason; Prepare's
+// context ends. It does nothing while the process boots, so that a verdict on
+// one incarnation that comes late does not hit the next.
 func (m *Monitor) Condemn(reason error) {
-	if m.gate.Err() != nil {
+	if m.gate.Err() != nil && !m.preparing.Load() {
 		return
 	}
 	select {
@@ -131,15 +133,16 @@ func (m *Monitor) Condemn(reason error) {
 // while it is on time or watches nothing. It waits for nothing.
 func (m *Monitor) Late() time.Duration {
 	due := m.due.Load()
-	if due == 0 {
+	if due == nil {
 		return 0
 	}
-	return max(0, time.Since(time.Unix(0, due)))
+	return max(0, time.Since(*due))
 }
 
 // expect notes when the loop has to come round at the latest.
 func (m *Monitor) expect(within time.Duration) {
-	m.due.Store(time.Now().Add(2 * within).UnixNano())
+	due := time.Now().Add(2 * within)
+	m.due.Store(&due)
 }
 
 // Watch works the gate until ctx ends, which must be when the incarnation
@@ -152,7 +155,7 @@ func (m *Monitor) Watch(ctx context.Context) error {
 	default:
 	}
 	m.gate.Close(ErrBooting)
-	defer m.due.Store(0)
+	defer m.due.Store(nil)
 	for {
 		err := m.bootAndLive(ctx)
 		if ctx.Err() != nil {
@@ -171,9 +174,9 @@ func (m *Monitor) bootAndLive(ctx context.Context) error {
 	if err := m.boot(ctx); err != nil {
 		return err
 	}
-	m.due.Store(0) // a warm-up may take any time
+	m.due.Store(nil) // a warm-up may take any time
 	if m.cfg.Prepare != nil {
-		if err := m.cfg.Prepare(ctx); err != nil {
+		if err := m.prepare(ctx); err != nil {
 			return fmt.Errorf("warm up ComfyUI: %w", err)
 		}
 	}
@@ -184,6 +187,31 @@ func (m *Monitor) bootAndLive(ctx context.Context) error {
 		m.cfg.Ready(boot)
 	}
 	return m.live(ctx)
+}
+
+// prepare runs cfg.Prepare, whose context ends with a verdict from outside too.
+func (m *Monitor) prepare(ctx context.Context) error {
+	inside, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	m.preparing.Store(true)
+	defer m.preparing.Store(false)
+	listen, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		select {
+		case reason := <-m.condemned:
+			end(reason)
+		case <-listen.Done():
+		}
+	})
+	err := m.cfg.Prepare(inside)
+	stop()
+	listening.Wait()
+	if inside.Err() != nil {
+		return context.Cause(inside)
+	}
+	return err
 }
 
 // boot returns nil at the first good probe.

@@ -116,6 +116,27 @@ func TestNoWorkBeforeWarmUp(t *testing.T) {
 	})
 }
 
+// A process that is condemned while it warms up, by what it writes for instance,
+// is given up at once.
+func TestVerdictEndsTheWarmUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		poisoned := errors.New("poisoned")
+		warming := make(chan struct{})
+		_, m, result, exit := watch(t, &comfy{}, Config{Prepare: func(ctx context.Context) error {
+			close(warming)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}})
+		defer exit(nil)
+		m.Condemn(errors.New("too early")) // it boots
+		<-warming
+		m.Condemn(poisoned)
+		if err := <-result; !errors.Is(err, poisoned) {
+			t.Errorf("Watch = %v, want %v", err, poisoned)
+		}
+	})
+}
+
 // A boot that goes on showing signs of life is waited for up to the limit; a
 // silent one is given up after the stall.
 func TestFault_L2_SilentBootIsGivenUp(t *testing.T) {

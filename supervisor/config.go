@@ -19,6 +19,10 @@ type Config struct {
 	Env []string
 	Dir string
 
+	// Port is the local port that the process listens on, 0 if there is none. It
+	// is not started while something else holds it.
+	Port int
+
 	// Grace is the time from SIGTERM to SIGKILL.
 	Grace time.Duration
 	// KillTimeout is how long a process may outlive SIGKILL before Run gives
@@ -33,6 +37,9 @@ type Config struct {
 	// Lines is given every relayed line, in order and one at a time. It may
 	// block: lines are then dropped, and the process goes on.
 	Lines func(Line)
+	// Scrub is applied to the lines that an Exit keeps, for instance to hide
+	// secrets. Nil keeps them as they are.
+	Scrub func(line string) string
 	// LineRate is how many lines of up to 256 bytes are relayed in a second;
 	// longer ones count for several. Those beyond it are dropped and counted.
 	LineRate int
@@ -81,6 +88,9 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Root, "/")
 	if c.Lines == nil {
 		c.Lines = func(Line) {}
+	}
+	if c.Scrub == nil {
+		c.Scrub = func(line string) string { return line }
 	}
 	if c.Observe == nil {
 		c.Observe = func(Transition) {}

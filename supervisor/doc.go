@@ -57,6 +57,11 @@
 // alone; what the process starts inherits a mark, COMFYVISOR_INSTANCE. What
 // survives SIGKILL hangs in the kernel, and nothing is started beside it.
 //
+// Config.Port, which the process is going to listen on, has to be free before a
+// start, for which that waits a little; and [Supervisor.CheckPort] tells whether
+// what listens there came of the process, so that nobody takes something else
+// for it.
+//
 // # Output
 //
 // Each incarnation has two pipes, which are read without ever waiting for the

@@ -21,7 +21,7 @@ type Exit struct {
 	// that it may have been, and that the cgroup's counters cannot tell.
 	OOM      *OOM
 	MaybeOOM bool
-	// Tail is the last lines of its output, without colours.
+	// Tail is the last lines of its output, without colours and scrubbed.
 	Tail []string
 	// Err is why the process could not be started; then it never ran.
 	Err error
@@ -54,9 +54,21 @@ func (e Exit) Error() string {
 	case e.Reboot:
 		return "exited to be restarted" + after
 	case e.Signal != 0:
-		return "killed by " + signalName(e.Signal) + e.memory() + after
+		return e.status() + e.memory() + after
 	default:
-		return fmt.Sprintf("exited with code %d", e.Code) + after
+		return e.status() + after
+	}
+}
+
+// status is what the kernel told of the end, whoever wished for it.
+func (e Exit) status() string {
+	switch {
+	case e.Err != nil:
+		return "never ran"
+	case e.Signal != 0:
+		return "killed by " + signalName(e.Signal)
+	default:
+		return fmt.Sprintf("exited with code %d", e.Code)
 	}
 }
 

@@ -48,6 +48,13 @@ func (s *Supervisor) keep(ctx context.Context, cancel context.CancelFunc) error 
 	l.timer.Stop()
 	defer l.timer.Stop()
 
+	kept := false
+	defer func() {
+		if !kept { // a panic unwinds
+			l.abort()
+		}
+	}()
+
 	l.start("started")
 	done, hurry := ctx.Done(), s.cfg.Hurry
 	for l.err == nil {
@@ -72,7 +79,26 @@ func (s *Supervisor) keep(ctx context.Context, cancel context.CancelFunc) error 
 			l.elapsed()
 		}
 	}
+	kept = true
 	return l.err
+}
+
+// abort kills the process, so that nothing runs that nobody keeps any more.
+func (l *loop) abort() {
+	if l.process.signal == nil || l.status.PID == 0 {
+		return
+	}
+	l.process.signal(unix.SIGKILL)
+	select {
+	case exit := <-l.process.dead:
+		l.unwatch(exit)
+		<-l.process.gone // within KillTimeout
+	case <-time.After(l.cfg.KillTimeout):
+		l.unwatch(ErrUnkillable)
+	}
+	l.mu.Lock()
+	l.status.State, l.status.PID = StateStopped, 0
+	l.mu.Unlock()
 }
 
 func (l *loop) shutdown() {
@@ -168,8 +194,12 @@ func (l *loop) start(reason string) {
 	l.marks = marks{}
 	l.mu.Unlock()
 	l.timer.Stop()
+	err := l.awaitPort()
 	began := time.Now()
-	p, err := l.launch(n)
+	var p *process
+	if err == nil {
+		p, err = l.launch(n)
+	}
 	if err != nil {
 		exit := Exit{Incarnation: n, At: time.Now(), Err: err}
 		l.mu.Lock()
@@ -240,7 +270,8 @@ func (l *loop) exited(exit Exit) {
 	l.status.LastExit, l.status.PID = &exit, 0
 	l.mu.Unlock()
 	l.log.Info("process exited", zap.Int("incarnation", exit.Incarnation),
-		zap.String("exit", exit.Error()), zap.Duration("uptime", exit.Uptime))
+		zap.String("exit", exit.Error()), zap.String("status", exit.status()),
+		zap.Bool("oom", exit.OutOfMemory()), zap.Duration("uptime", exit.Uptime))
 }
 
 // next waits for the next start, if the policy sees any use in one.

@@ -14,7 +14,7 @@ import (
 type memoryGroup struct {
 	dir string
 
-	events, limit, peak string // names of its files
+	events, limit, peak, usage string // names of its files
 }
 
 // newMemoryGroup looks for it under root. A container sees its own cgroup
@@ -22,10 +22,10 @@ type memoryGroup struct {
 func newMemoryGroup(root string) memoryGroup {
 	paths := cgroupPaths(root)
 	for _, g := range []memoryGroup{
-		{filepath.Join(root, "sys/fs/cgroup/memory", paths["memory"]), "memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"},
-		{filepath.Join(root, "sys/fs/cgroup/memory"), "memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"},
-		{filepath.Join(root, "sys/fs/cgroup", paths[""]), "memory.events", "memory.max", "memory.peak"},
-		{filepath.Join(root, "sys/fs/cgroup"), "memory.events", "memory.max", "memory.peak"},
+		{filepath.Join(root, "sys/fs/cgroup/memory", paths["memory"]), "memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes", "memory.usage_in_bytes"},
+		{filepath.Join(root, "sys/fs/cgroup/memory"), "memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes", "memory.usage_in_bytes"},
+		{filepath.Join(root, "sys/fs/cgroup", paths[""]), "memory.events", "memory.max", "memory.peak", "memory.current"},
+		{filepath.Join(root, "sys/fs/cgroup"), "memory.events", "memory.max", "memory.peak", "memory.current"},
 	} {
 		if _, known := g.read(g.events); known {
 			return g
@@ -61,14 +61,37 @@ func (g memoryGroup) kills() int64 {
 	if !ok {
 		return -1
 	}
+	return counter(content, "oom_kill")
+}
+
+// counter finds a number in a file of lines "name number", -1 if it is not there.
+func counter(content, name string) int64 {
 	for line := range strings.Lines(content) {
-		if name, value, found := strings.Cut(strings.TrimSpace(line), " "); found && name == "oom_kill" {
+		if found, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && found == name {
 			if n, err := strconv.ParseInt(value, 10, 64); err == nil {
 				return n
 			}
 		}
 	}
 	return -1
+}
+
+// Memory tells how many bytes the memory cgroup of this program and its
+// processes may use, 0 if there is no limit, and how many it cannot do without:
+// what it uses but for the files that the kernel keeps only because there is
+// room. Root is the directory that holds proc and sys.
+func Memory(root string) (used, limit uint64) {
+	g := newMemoryGroup(root)
+	used, limit = g.bytes(g.usage), g.bytes(g.limit)
+	stat, _ := g.read("memory.stat")
+	for _, name := range []string{"active_file", "inactive_file"} {
+		cached := counter(stat, "total_"+name) // version 1, where the bare names are without what is below
+		if cached < 0 {
+			cached = counter(stat, name)
+		}
+		used -= min(used, uint64(max(cached, 0)))
+	}
+	return used, limit
 }
 
 // blame tells whether the killer has struck since there were so many kills;

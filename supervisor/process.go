@@ -58,7 +58,9 @@ func (s *Supervisor) launchProcess(n int) (*process, error) {
 		}
 		left := s.reaper.killLeft(cmd.Process.Pid, s.mark())
 		out.finish(s.cfg.WaitDelay)
-		exit.Tail = out.tail.lines()
+		for _, line := range out.tail.lines() {
+			exit.Tail = append(exit.Tail, s.cfg.Scrub(line))
+		}
 		dead <- exit
 		if len(left) == 0 { // then nobody is there who could fork
 			gone <- nil

@@ -66,6 +66,13 @@ func (q *lineQueue) push(lines []Line, dropped int) {
 	q.signal()
 }
 
+// open lets a queue that was closed be used again.
+func (q *lineQueue) open() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = false
+}
+
 // close lets deliver return after the last line.
 func (q *lineQueue) close() {
 	q.mu.Lock()

@@ -13,7 +13,7 @@ import (
 )
 
 // A Supervisor keeps one process running. All its methods may be called from
-// any goroutine; Run only once.
+// any goroutine; Run only once at a time.
 type Supervisor struct {
 	cfg    Config
 	reaper *Reaper
@@ -97,23 +97,27 @@ func (s *Supervisor) Status() Status {
 // Run keeps the process running until ctx ends or Hurry is closed; then it
 // stops the process with all that came of it and returns the context's error.
 // Any other error means that there is no use in going on: it wraps
-// ErrCrashLoop, ErrNotExecutable or ErrUnkillable.
+// ErrCrashLoop, ErrNotExecutable or ErrUnkillable. A panic in a function of the
+// Config that Run calls comes out of Run when the process has been killed; then
+// Run may be called again.
 func (s *Supervisor) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	s.lines.open()
 	relayed := make(chan struct{})
 	go func() {
 		defer close(relayed)
 		s.lines.deliver(s.cfg.Lines)
 	}()
-	err := s.keep(ctx, cancel)
-	s.lines.close()
-	select {
-	case <-relayed:
-	case <-time.After(s.cfg.WaitDelay): // Lines blocks; nobody can end it but its author
-	}
-	return err
+	defer func() {
+		s.lines.close()
+		select {
+		case <-relayed:
+		case <-time.After(s.cfg.WaitDelay): // Lines blocks; nobody can end it but its author
+		}
+	}()
+	return s.keep(ctx, cancel)
 }

@@ -10,7 +10,9 @@ import (
 )
 
 // attempts is how often a job is begun: a second time after an infrastructure
-// death, and never more.
+// death, and never more. The second time it has ComfyUI for itself, so that a
+// job which only waited behind the one that kills ComfyUI is not lost with it
+// again.
 const attempts = 2
 
 // outputRoot is the folder in ComfyUI's output directory that holds those of
@@ -25,6 +27,7 @@ const namePrefixBytes = 13
 type attempt struct {
 	n      int
 	id     string            // the prompt id
+	slot   *Slot             // that runs it
 	folder string            // of its outputs, below ComfyUI's output directory
 	prefix string            // of its inputs' names
 	inputs map[string]string // uploaded files: the job's name to ComfyUI's
@@ -42,13 +45,15 @@ func newAttempt(jobID string, n int) *attempt {
 
 // try runs the job once. The error is nil when the outputs are known.
 func (l *life) try(in input, n int) error {
-	inside, leave, err := l.slot.Gate.Enter(l.ctx)
+	inside, leave, err := l.admit(n)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	a := newAttempt(l.job.ID, n)
+	a := newAttempt(l.job.ID, l.w.namesakes.count(l.job.ID))
+	a.n, a.slot = n, l.slot
 	l.tried = append(l.tried, a)
+	l.slot.volume.keep(a.id)
 
 	err = l.tryInside(inside, in, a)
 	l.slot.gpu.ended(l.job.ID)
@@ -67,7 +72,13 @@ func (l *life) try(in input, n int) error {
 func (l *life) tryInside(inside context.Context, in input, a *attempt) error {
 	start := time.Now()
 	l.enter(PhasePrepare, a.n)
-	if err := l.upload(inside, in.images, a); err != nil {
+	if err := l.check(inside, in.workflow); err != nil {
+		return err
+	}
+	if err := l.makeRoom(inside, len(in.files)); err != nil {
+		return err
+	}
+	if err := l.upload(inside, in.files, a); err != nil {
 		return err
 	}
 	graph, err := in.workflow.forAttempt(a.folder, a.inputs)
@@ -79,20 +90,22 @@ func (l *life) tryInside(inside context.Context, in input, a *attempt) error {
 	l.enter(PhaseExecute, a.n)
 	outcome, err := l.run(inside, in, a, graph)
 	if err != nil {
-		return err
+		return l.explain(inside, in.workflow, err)
 	}
-	l.output, err = l.collect(inside, a, outcome)
+	l.output, err = l.find(inside, a, outcome)
 	return err
 }
 
-// upload puts the job's images where the workflow finds them.
-func (l *life) upload(ctx context.Context, images []image, a *attempt) error {
-	for _, img := range images {
-		ref, err := l.slot.Comfy.Upload(ctx, comfy.Upload{Name: a.prefix + img.name, Content: img.open, Size: img.size})
+// upload puts the job's files where the workflow finds them.
+func (l *life) upload(ctx context.Context, files []inputFile, a *attempt) error {
+	for _, f := range files {
+		name := a.prefix + f.name
+		a.inputs[f.name] = name // to be removed even if the answer is lost
+		ref, err := l.slot.Comfy.Upload(ctx, comfy.Upload{Name: name, Content: f.content.Open, Size: f.content.Size})
 		if err != nil {
-			return &uploadError{img.name, err}
+			return &uploadError{f.name, err}
 		}
-		a.inputs[img.name] = ref
+		a.inputs[f.name] = ref
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/comfyvisor/comfyvisor/health"
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/fetch"
 	"github.com/comfyvisor/comfyvisor/internal/job"
 )
 
@@ -27,6 +28,7 @@ const (
 // docs/errors.md.
 const (
 	CauseBadInput    = "bad_input"
+	CauseDownload    = "input_download_failed"
 	CauseUpload      = "input_upload_failed"
 	CauseInvalid     = "workflow_invalid"
 	CauseNode        = "node_failed"
@@ -44,6 +46,7 @@ const (
 	CauseHistory     = "history_missing"
 	CauseOutput      = "output_fetch_failed"
 	CausePath        = "output_path_refused"
+	CauseDisk        = "disk_full"
 	CauseTooLarge    = "result_too_large"
 	CauseTooMany     = "too_many_outputs"
 	CauseStore       = "s3_upload_failed"
@@ -64,10 +67,21 @@ var (
 )
 
 // timeoutError says that a job used up its time.
-type timeoutError struct{ limit time.Duration }
+type timeoutError struct {
+	limit   time.Duration
+	reached job.Progress // how far it had come, nothing if it had not begun
+}
 
 func (e *timeoutError) Error() string {
-	return fmt.Sprintf("the job took longer than its limit of %v", e.limit)
+	text := fmt.Sprintf("the job took longer than its limit of %v", e.limit)
+	if e.reached.Node == "" {
+		return text
+	}
+	text += fmt.Sprintf("; it had come to %.0f %%, at node %s (%s)", e.reached.Percent, e.reached.Node, e.reached.Class)
+	if e.reached.Steps > 0 {
+		text += fmt.Sprintf(", step %d of %d", e.reached.Step, e.reached.Steps)
+	}
+	return text
 }
 
 // lostError says that the ComfyUI which ran the attempt is no more, or knows
@@ -85,7 +99,7 @@ type uploadError struct {
 	err  error
 }
 
-func (e *uploadError) Error() string { return fmt.Sprintf("upload input image %q: %v", e.name, e.err) }
+func (e *uploadError) Error() string { return fmt.Sprintf("upload input file %q: %v", e.name, e.err) }
 func (e *uploadError) Unwrap() error { return e.err }
 
 // outputError says that an output could not be read.
@@ -105,6 +119,9 @@ func badInput(message string) *job.Failure {
 // attempts there were.
 func blame(err error, begun int) *job.Failure {
 	f := blameStop(err)
+	if f == nil {
+		f = blameInput(err)
+	}
 	if f == nil {
 		f = blameWorkflow(err)
 	}
@@ -136,18 +153,41 @@ func blameStop(err error) *job.Failure {
 	return nil
 }
 
-// blameWorkflow is about workflows that ComfyUI refused or could not finish.
-func blameWorkflow(err error) *job.Failure {
-	var refused *comfy.RejectedError
-	var node *comfy.NodeFailure
+// blameInput is about what the job brings or names.
+func blameInput(err error) *job.Failure {
+	var refused *job.Failure
+	var download *fetch.Error
 	switch {
 	case errors.As(err, &refused):
-		f := failure(KindWorkflow, CauseInvalid, err, refusedAdvice(refused))
-		f.Details = refusedDetails(refused)
+		return refused
+	case errors.As(err, &download):
+		f := failure(KindInput, CauseDownload, err, "")
+		f.Retryable = download.Retryable
+		return f
+	case errors.Is(err, syscall.ENOSPC): // downloads are all that we write here
+		f := failure(KindComfyUI, CauseDisk, err, diskAdvice)
+		f.Retryable = true
+		return f
+	}
+	return nil
+}
+
+// blameWorkflow is about workflows that ComfyUI refused or could not finish.
+func blameWorkflow(err error) *job.Failure {
+	var invalid *invalidError
+	var node *comfy.NodeFailure
+	switch {
+	case errors.As(err, &invalid):
+		f := failure(KindWorkflow, CauseInvalid, err, refusedAdvice(invalid.faults))
+		f.Details = invalid.faults
 		return f
 	case errors.As(err, &node) && outOfMemory(node):
 		f := failure(KindWorkflow, CauseGPUMemory, err, "Use a smaller size, batch or model, or a GPU with more memory.")
 		f.Details = nodeDetails(node)
+		return f
+	case errors.As(err, &node) && diskWasFull(node):
+		f := failure(KindComfyUI, CauseDisk, err, diskAdvice)
+		f.Details, f.Retryable = nodeDetails(node), true
 		return f
 	case errors.As(err, &node):
 		f := failure(KindWorkflow, CauseNode, err, "Look at the node's inputs; its traceback stands in the details.")
@@ -178,6 +218,10 @@ func blameDelivery(err error) *job.Failure {
 		return f
 	case isLost(err):
 		return nil // the process is to blame for what could not be moved
+	case errors.Is(err, errStalled):
+		f := failure(KindDelivery, CauseOutput, err, "Look at the network volume that holds ComfyUI's outputs.")
+		f.Retryable = true
+		return f
 	case errors.As(err, &upload):
 		return failure(KindDelivery, CauseUpload, err, "Look at ComfyUI's log for the reason; the input directory may be full or read-only.")
 	case errors.Is(err, errPathRefused):
@@ -194,12 +238,16 @@ func blameComfyUI(err error) *job.Failure {
 	f.Retryable = true
 	var stall *stallError
 	var poison *poisonError
+	var full *fullError
 	var killed interface{ OutOfMemory() bool }
 	var exit interface{ LastLines() []string }
 	if errors.As(err, &exit) {
 		f.Details = map[string][]string{"last_lines": exit.LastLines()}
 	}
 	switch {
+	case errors.As(err, &full):
+		f.Cause, f.Details = CauseDisk, full.details()
+		f.Message += ". " + diskAdvice
 	case errors.Is(err, health.ErrGivenUp):
 		f.Cause = CauseBoot
 	case errors.As(err, &stall):
@@ -215,13 +263,16 @@ func blameComfyUI(err error) *job.Failure {
 		f.Cause = CauseHistory
 	case isLost(err):
 		f.Cause = CauseCrashed
-	case isConnection(err):
+	case isConnection(err), isServerFault(err):
 		f.Cause = CauseUnreachable
 	default:
 		f.Kind = KindInternal
 	}
 	return f
 }
+
+// diskAdvice is what to do about a full disk.
+const diskAdvice = "Make room there, or give the pod a larger disk; the job can then be sent again."
 
 func failure(kind, cause string, err error, advice string) *job.Failure {
 	message := err.Error()
@@ -242,4 +293,10 @@ func isConnection(err error) bool {
 	var op net.Error
 	return errors.As(err, &op) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, context.DeadlineExceeded) || isEOF(err)
+}
+
+// isServerFault tells whether ComfyUI answered that it has a fault of its own.
+func isServerFault(err error) bool {
+	var answer *comfy.HTTPError
+	return errors.As(err, &answer) && answer.Status >= 500
 }

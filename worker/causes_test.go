@@ -14,9 +14,9 @@ func TestDocumentListsEveryCause(t *testing.T) {
 		t.Fatal(err)
 	}
 	causes := []string{
-		CauseBadInput, CauseUpload, CauseInvalid, CauseNode, CauseGPUMemory, CauseInterrupted, CauseTimeout, CauseCanceled,
+		CauseBadInput, CauseDownload, CauseUpload, CauseInvalid, CauseNode, CauseGPUMemory, CauseInterrupted, CauseTimeout, CauseCanceled,
 		CauseCrashed, CauseOOMKilled, CauseHung, CauseBoot, CauseStalled, CausePoisoned, CauseUnreachable, CauseHistory,
-		CauseOutput, CausePath, CauseTooLarge, CauseTooMany, CauseStore, CauseShutdown, CausePanic, CauseInternal,
+		CauseOutput, CausePath, CauseDisk, CauseTooLarge, CauseTooMany, CauseStore, CauseShutdown, CausePanic, CauseInternal,
 	}
 	for _, cause := range causes {
 		if n := strings.Count(string(raw), "\n| `"+cause+"` |"); n != 1 {

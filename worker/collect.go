@@ -64,32 +64,32 @@ func (a *attempt) ownSubfolder(subfolder string) string {
 // directory where that is ours to read, and over HTTP elsewhere.
 func (l *life) file(ctx context.Context, o comfy.Output) (job.File, error) {
 	name := path.Join(o.Subfolder, o.Filename)
-	content, err := localContent(l.slot.OutputDir, name)
+	content, mime, err := localContent(l.slot.OutputDir, name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoDirectory) {
-		content, err = l.viewed(ctx, o)
+		content, mime, err = l.viewed(ctx, o)
 	}
 	if err != nil {
 		return job.File{}, &outputError{name, err}
 	}
-	f := job.File{Filename: path.Base(o.Filename), Node: o.Node, Kind: o.Kind, Content: content}
-	if f.MIME, err = contentType(content); err != nil {
-		return job.File{}, &outputError{name, err}
-	}
-	return f, nil
+	return job.File{Filename: path.Base(o.Filename), Node: o.Node, Kind: o.Kind, MIME: mime, Content: content}, nil
 }
 
-// viewed is the content of an output that ComfyUI has to be asked for.
-func (l *life) viewed(ctx context.Context, o comfy.Output) (job.Content, error) {
+// viewed is the content, and its type, of an output that ComfyUI has to be
+// asked for.
+func (l *life) viewed(ctx context.Context, o comfy.Output) (c job.Content, mime string, err error) {
 	body, size, err := l.slot.Comfy.View(ctx, o)
 	if err != nil {
-		return job.Content{}, err
+		return c, "", err
 	}
-	body.Close()
+	defer body.Close()
+	if mime, err = sniff(body); err != nil {
+		return c, "", err
+	}
 	ctx = context.WithoutCancel(ctx) // the delivery reads it again, and bounds that itself
 	return job.Content{Size: size, Open: func() (io.ReadCloser, error) {
 		body, _, err := l.slot.Comfy.View(ctx, o)
 		return body, err
-	}}, nil
+	}}, mime, nil
 }
 
 // unreported are the files in the attempt's own folder that no node reported.
@@ -103,15 +103,13 @@ func (l *life) unreported(a *attempt, reported map[string]bool) ([]job.File, err
 		if reported[name] {
 			continue
 		}
-		content, err := localContent(l.slot.OutputDir, name)
+		content, mime, err := localContent(l.slot.OutputDir, name)
 		if err != nil {
 			return nil, &outputError{name, err}
 		}
-		f := job.File{Filename: path.Base(name), Subfolder: a.ownSubfolder(path.Dir(name)), Kind: "files", Content: content}
-		if f.MIME, err = contentType(content); err != nil {
-			return nil, &outputError{name, err}
-		}
-		files = append(files, f)
+		files = append(files, job.File{
+			Filename: path.Base(name), Subfolder: a.ownSubfolder(path.Dir(name)), Kind: "files", MIME: mime, Content: content,
+		})
 	}
 	return files, nil
 }
@@ -129,14 +127,9 @@ func frameFile(i int, frame comfy.Frame) job.File {
 	}
 }
 
-// contentType tells a file's type by its first bytes.
-func contentType(c job.Content) (string, error) {
-	f, err := c.Open()
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	kind, err := mimetype.DetectReader(f)
+// sniff tells a file's type by its first bytes.
+func sniff(r io.Reader) (string, error) {
+	kind, err := mimetype.DetectReader(r)
 	if err != nil {
 		return "", err
 	}

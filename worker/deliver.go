@@ -94,17 +94,25 @@ func (l *life) cleanUp() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), cleanUpLimit)
 	defer cancel()
 	for _, a := range l.tried {
-		l.note("remove outputs", removeLocal(l.slot.OutputDir, a.folder))
-		for _, ref := range a.inputs {
-			l.note("remove input", removeLocal(l.slot.InputDir, path.Clean(ref)))
-		}
-		if l.slot.Gate.Err() == nil { // a new incarnation has no history of the last
-			l.note("forget prompt", l.slot.Comfy.Forget(ctx, a.id))
+		_, err := touch(ctx, &a.slot.volume, cleanUpLimit, func() (struct{}, error) { return struct{}{}, a.slot.remove(a) })
+		l.note("remove files", err)
+		a.slot.volume.release(a.id)
+		if a.slot.Gate.Err() == nil { // a new incarnation has no history of the last
+			l.note("forget prompt", a.slot.Comfy.Forget(ctx, a.id))
 		}
 	}
 }
 
 const cleanUpLimit = 2 * time.Second
+
+// remove removes the files of an attempt.
+func (s *Slot) remove(a *attempt) error {
+	err := removeLocal(s.OutputDir, a.folder)
+	for _, ref := range a.inputs {
+		err = errors.Join(err, removeLocal(s.InputDir, path.Clean(ref)))
+	}
+	return err
+}
 
 func (l *life) note(what string, err error) {
 	if err != nil {

@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
@@ -11,47 +13,64 @@ import (
 
 // nodeFault is one fault of a refused workflow, in the details of a failure.
 type nodeFault struct {
-	Node      string   `json:"node_id"`
-	Class     string   `json:"class_type,omitempty"`
-	Field     string   `json:"field,omitempty"`
-	Type      string   `json:"type"`
-	Message   string   `json:"message"`
-	Received  string   `json:"received,omitempty"`
-	Available []string `json:"available,omitempty"`
+	Node       string   `json:"node_id"`
+	Title      string   `json:"title,omitempty"`
+	Class      string   `json:"class_type,omitempty"`
+	Field      string   `json:"field,omitempty"`
+	Type       string   `json:"type"`
+	Message    string   `json:"message"`
+	Received   string   `json:"received,omitempty"`
+	DidYouMean []string `json:"did_you_mean,omitempty"`
+	Available  []string `json:"available,omitempty"`
+
+	choices int // how many are available in all
 }
 
-func refusedDetails(e *comfy.RejectedError) any {
-	faults := make([]nodeFault, 0, len(e.Nodes))
-	for _, n := range e.Nodes {
-		faults = append(faults, nodeFault{
-			Node: n.Node, Class: n.Class, Field: n.Field, Type: n.Type,
-			Message:  strings.TrimSpace(n.Message + " " + n.Details),
-			Received: n.Received, Available: n.Allowed,
-		})
-	}
-	return faults
-}
-
-// refusedAdvice says what to do about a refused workflow: which models and
-// values there are, where ComfyUI told.
-func refusedAdvice(e *comfy.RejectedError) string {
+// refusedAdvice says what to do about a refused workflow: what may have been
+// meant, and which models and values there are.
+func refusedAdvice(faults []nodeFault) string {
 	var lines []string
 	told := make(map[string]bool)
-	for _, n := range e.Nodes {
-		if n.Choices == 0 || told[n.Class+"."+n.Field] {
-			continue
+	tell := func(line string) {
+		if !told[line] {
+			told[line] = true
+			lines = append(lines, line)
 		}
-		told[n.Class+"."+n.Field] = true
-		line := fmt.Sprintf("Available for %s: %s", n.Field, strings.Join(n.Allowed, ", "))
-		if more := n.Choices - len(n.Allowed); more > 0 {
-			line += fmt.Sprintf(" and %d more", more)
+	}
+	for _, f := range faults {
+		if len(f.DidYouMean) > 0 {
+			tell(fmt.Sprintf("Did you mean %s for %s?", orList(f.DidYouMean), cmp.Or(f.Field, f.Class)))
 		}
-		lines = append(lines, line+".")
 	}
-	if len(lines) > 0 {
-		return strings.Join(lines, " ")
+	for _, f := range faults {
+		switch {
+		case f.choices > 0:
+			line := fmt.Sprintf("Available for %s: %s", f.Field, strings.Join(f.Available, ", "))
+			if more := f.choices - len(f.Available); more > 0 {
+				line += fmt.Sprintf(" and %d more", more)
+			}
+			tell(line + ".")
+		case f.Type == typeNoClass || f.Type == typeNoClass0:
+			tell("Install the custom nodes that are missing; if they are installed, ComfyUI's log tells at its start why their import failed.")
+		}
 	}
-	return "Correct the workflow, or install the custom nodes and models that it needs."
+	if len(lines) == 0 {
+		return "Correct the workflow, or install the custom nodes and models that it needs."
+	}
+	return strings.Join(lines, " ")
+}
+
+// orList is names as a sentence lists them: "a", "b" or "c".
+func orList(names []string) string {
+	quoted := make([]string, 0, len(names))
+	for _, name := range names {
+		quoted = append(quoted, strconv.Quote(name))
+	}
+	last := len(quoted) - 1
+	if last == 0 {
+		return quoted[0]
+	}
+	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
 }
 
 // nodeDetail is the node that raised, in the details of a failure.

@@ -3,24 +3,24 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync/atomic"
 	"time"
 
-	"github.com/comfyvisor/comfyvisor/health"
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/job"
 )
 
 // run executes one attempt's prompt and returns what it made.
 func (l *life) run(inside context.Context, in input, a *attempt, graph json.RawMessage) (*comfy.Outcome, error) {
-	watch := &watch{life: l, meter: newMeter(in.workflow), attempt: a.n, queued: time.Now()}
-	stop := l.watchStall(&watch.events)
-	defer stop()
+	l.reached = job.Progress{}
+	watch := &watch{life: l, meter: newMeter(in.workflow), attempt: a.n, queued: time.Now(), running: make(chan struct{})}
+	defer watch.stall()()
 
 	extra := make(map[string]any)
 	if in.apiKey != "" {
 		extra["api_key_comfy_org"] = in.apiKey
 	}
+	l.slot.gpu.submitted(l.job.ID)
 	outcome, err := l.slot.Comfy.Run(inside, comfy.Prompt{ID: a.id, Workflow: graph, ExtraData: extra}, watch.see)
 	watch.end()
 	return outcome, err
@@ -34,6 +34,8 @@ type watch struct {
 	events  atomic.Uint64
 	queued  time.Time
 	started time.Time
+	shown   time.Time     // the last preview
+	running chan struct{} // closed when started is set
 }
 
 // see is called by the client for each event of the prompt, one at a time.
@@ -45,15 +47,38 @@ func (w *watch) see(e comfy.Event) {
 		if w.started.IsZero() {
 			w.started = time.Now()
 			w.life.timings.Queue += w.started.Sub(w.queued)
+			close(w.running)
 		}
 	case comfy.SocketLost:
 		w.life.slot.Poke() // a cut connection may be a dead process
 	}
-	p, moved := w.meter.see(e)
-	if !moved {
+	if preview, ok := e.(comfy.Preview); ok {
+		w.show(preview)
 		return
 	}
+	if p, moved := w.meter.see(e, time.Now()); moved {
+		w.tell(p)
+	}
+}
+
+// previewLimit is the size in bytes from which a picture is no preview.
+const previewLimit = 256 << 10
+
+// show tells of a preview of the node at work, if the last one was long enough
+// ago.
+func (w *watch) show(e comfy.Preview) {
+	interval, p := w.life.w.cfg.Previews, w.meter.told
+	if interval == 0 || e.Node != p.Node || len(e.Data) > previewLimit || time.Since(w.shown) < interval {
+		return
+	}
+	w.shown = time.Now()
+	p.Preview = &job.Preview{MIME: e.MIME, Data: e.Data}
+	w.tell(p)
+}
+
+func (w *watch) tell(p job.Progress) {
 	p.Phase, p.Attempt = PhaseExecute, w.attempt
+	w.life.reached = p
 	w.life.w.cfg.Source.Progress(w.life.job.ID, p)
 	w.life.w.cfg.Observe(Event{Job: w.life.job.ID, Phase: PhaseExecute, Attempt: w.attempt, At: time.Now(), Progress: &p})
 }
@@ -63,36 +88,4 @@ func (w *watch) end() {
 		w.started = w.queued
 	}
 	w.life.timings.Execute += time.Since(w.started)
-}
-
-// watchStall condemns the process when neither the prompt nor the process shows
-// a sign of life for the stall limit. The function it returns ends the watch.
-func (l *life) watchStall(events *atomic.Uint64) (stop func()) {
-	ctx, cancel := context.WithCancel(l.ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		interval := l.w.cfg.Stall / 10
-		tick := time.NewTicker(interval)
-		defer tick.Stop()
-		silence := health.NewSilence(func() uint64 { return events.Load() + l.slot.Activity() })
-		for {
-			select {
-			case <-tick.C:
-				if silence.Tick(2*interval) >= l.w.cfg.Stall {
-					l.slot.Condemn(&stallError{l.w.cfg.Stall})
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() { cancel(); <-ended }
-}
-
-// stallError says that an execution stands still.
-type stallError struct{ limit time.Duration }
-
-func (e *stallError) Error() string {
-	return fmt.Sprintf("the execution showed no progress, no output and no use of the processor for %v", e.limit)
 }

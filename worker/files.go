@@ -18,20 +18,23 @@ var (
 	errPathRefused = errors.New("it is not a plain file inside ComfyUI's output directory")
 )
 
-// localContent is the content of a regular file below dir. A name that leaves
-// dir, a link, or anything else than a plain file of one name is refused: a
+// localContent is the content of a regular file below dir, and its type. A name
+// that leaves dir, a link, or anything else than a plain file of one name is refused: a
 // node may have put it there to show us another job's picture, or our memory.
-func localContent(dir, name string) (job.Content, error) {
+func localContent(dir, name string) (c job.Content, mime string, err error) {
 	f, err := openBelow(dir, name)
 	if err != nil {
-		return job.Content{}, err
+		return c, "", err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return job.Content{}, err
+		return c, "", err
 	}
-	return job.Content{Size: info.Size(), Open: func() (io.ReadCloser, error) { return openBelow(dir, name) }}, nil
+	if mime, err = sniff(f); err != nil {
+		return c, "", err
+	}
+	return job.Content{Size: info.Size(), Open: func() (io.ReadCloser, error) { return openBelow(dir, name) }}, mime, nil
 }
 
 func openBelow(dir, name string) (*os.File, error) {
@@ -86,7 +89,10 @@ func openRoot(dir string) (*os.Root, error) {
 		return nil, errNoDirectory
 	}
 	root, err := os.OpenRoot(dir)
-	if err != nil {
+	switch {
+	case noDescriptors(err):
+		return nil, err // it may well be ours
+	case err != nil:
 		return nil, fmt.Errorf("%w: %v", errNoDirectory, err)
 	}
 	return root, nil
@@ -96,8 +102,11 @@ func openRoot(dir string) (*os.Root, error) {
 // folders below it, in order. A folder that is not there has none.
 func localFiles(dir, folder string) ([]string, error) {
 	root, err := openRoot(dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoDirectory):
 		return nil, nil
+	case err != nil:
+		return nil, err
 	}
 	defer root.Close()
 	var names []string
@@ -123,4 +132,10 @@ func removeLocal(dir, name string) error {
 	}
 	defer root.Close()
 	return root.RemoveAll(name)
+}
+
+// noDescriptors tells whether this process, or the machine, has too many files
+// open. That may pass.
+func noDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 type gpu struct {
 	mu      sync.Mutex
 	history gpuerror.History
-	job     string // that runs, "" for none
+	job     string   // that runs, "" for none
+	queued  []string // submitted and not known to run, in ComfyUI's order
 }
 
 func (g *gpu) next(f gpuerror.Finding, job string) gpuerror.Action {
@@ -29,10 +31,17 @@ func (g *gpu) next(f gpuerror.Finding, job string) gpuerror.Action {
 	return action
 }
 
+func (g *gpu) submitted(job string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.queued = append(g.queued, job)
+}
+
 func (g *gpu) started(job string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.job = job
+	g.forget(job)
 }
 
 func (g *gpu) ended(job string) {
@@ -41,12 +50,22 @@ func (g *gpu) ended(job string) {
 	if g.job == job {
 		g.job = ""
 	}
+	g.forget(job)
+}
+
+func (g *gpu) forget(job string) {
+	g.queued = slices.DeleteFunc(g.queued, func(other string) bool { return other == job })
 }
 
 // Running is the id of the job that the slot's ComfyUI executes, "" for none.
+// A job that was submitted counts: the lines of a process are often here before
+// the event that the job has started.
 func (s *Slot) Running() string {
 	s.gpu.mu.Lock()
 	defer s.gpu.mu.Unlock()
+	if s.gpu.job == "" && len(s.gpu.queued) > 0 {
+		return s.gpu.queued[0]
+	}
 	return s.gpu.job
 }
 
@@ -115,6 +134,7 @@ func (l *life) judgeGPU(err error) (poison error, rerun bool) {
 		return &poisonError{f}, action == gpuerror.Rerun
 	case gpuerror.GiveUp:
 		l.slot.GiveUp(&poisonError{f})
+		return &poisonError{f}, false
 	}
 	return nil, false
 }

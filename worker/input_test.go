@@ -8,7 +8,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/comfyvisor/comfyvisor/internal/fetch"
 )
+
+// urls judges URLs as a worker does by default. It asks nobody.
+var urls = fetch.New(fetch.Config{MaxBytes: 1e9})
 
 const graph = `{"9":{"class_type":"SaveImage","inputs":{"images":["8",0],"filename_prefix":"ComfyUI"}}}`
 
@@ -24,6 +29,9 @@ func TestParseInputAccepts(t *testing.T) {
 		{"a string that holds the workflow", `{"workflow":` + quote(graph) + `}`, nil, ""},
 		{"images null", `{"workflow":` + graph + `,"images":null}`, nil, ""},
 		{"images", `{"workflow":` + graph + `,"images":[{"name":"a.png","image":"aGk="},{"name":"b.png","image":"aG8="}]}`, []string{"hi", "ho"}, ""},
+		{"files", `{"workflow":` + graph + `,"files":[{"name":"a.mp4","data":"aGk="},{"name":"b.wav","data":"data:audio/wav;base64,aG8="}]}`, []string{"hi", "ho"}, ""},
+		{"images and files", `{"workflow":` + graph + `,"files":[{"name":"a.mp4","data":"aG8="}],"images":[{"name":"a.png","image":"aGk="}]}`, []string{"hi", "ho"}, ""},
+		{"unknown fields of a file", `{"workflow":` + graph + `,"images":[{"name":"a.png","image":"aGk=","width":64}]}`, []string{"hi"}, ""},
 		{"unknown fields", `{"workflow":` + graph + `,"client_id":"x","front":true}`, nil, ""},
 		{"documented key", `{"workflow":` + graph + `,"api_key_comfy_org":"k1"}`, nil, "k1"},
 		{"key that clients send", `{"workflow":` + graph + `,"comfy_org_api_key":"k2"}`, nil, "k2"},
@@ -32,7 +40,7 @@ func TestParseInputAccepts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			in, failure := parseInput(json.RawMessage(tt.input))
+			in, failure := parseInput(json.RawMessage(tt.input), urls)
 			if failure != nil {
 				t.Fatal(failure)
 			}
@@ -43,14 +51,14 @@ func TestParseInputAccepts(t *testing.T) {
 				t.Errorf("key = %q, want %q", in.apiKey, tt.key)
 			}
 			var got []string
-			for _, img := range in.images {
-				r, err := img.open()
+			for _, img := range in.files {
+				r, err := img.content.Open()
 				if err != nil {
 					t.Fatal(err)
 				}
 				b, err := io.ReadAll(r)
-				if err != nil || int64(len(b)) != img.size {
-					t.Errorf("%s: %d bytes, size told %d: %v", img.name, len(b), img.size, err)
+				if err != nil || int64(len(b)) != img.content.Size {
+					t.Errorf("%s: %d bytes, size told %d: %v", img.name, len(b), img.content.Size, err)
 				}
 				got = append(got, string(b))
 			}
@@ -63,6 +71,7 @@ func TestParseInputAccepts(t *testing.T) {
 
 // A bad input is refused at once, in words that say what to send instead.
 func TestFault_V6_BadInputIsExplained(t *testing.T) {
+	withFiles := func(files string) string { return `{"workflow":` + graph + `,"files":` + files + `}` }
 	withImages := func(images string) string { return `{"workflow":` + graph + `,"images":` + images + `}` }
 	tests := []struct {
 		name, input string
@@ -87,6 +96,17 @@ func TestFault_V6_BadInputIsExplained(t *testing.T) {
 		{"an image without data", withImages(`[{"name":"a.png"}]`), []string{"input.images[0]", "name"}},
 		{"an image that is a number", withImages(`[{"name":"a.png","image":7}]`), []string{"input.images", "number"}},
 		{"the same name twice", withImages(`[{"name":"a.png","image":"aGk="},{"name":"a.png","image":"aGk="}]`), []string{"input.images[1]", "input.images[0]"}},
+		{"neither data nor url", withFiles(`[{"name":"a.mp4"}]`), []string{"input.files[0]", "lacks both data and url"}},
+		{"both data and url", withFiles(`[{"name":"a.mp4","data":"aGk=","url":"https://example.com/a.mp4"}]`), []string{"input.files[0]", "both data and url"}},
+		{"data under the key of the other list", withFiles(`[{"name":"a.mp4","image":"aGk="}]`), []string{"input.files[0]", "lacks both data and url"}},
+		{"a URL as data", withImages(`[{"name":"a.png","image":"https://example.com/a.png"}]`), []string{"input.images[0].image", `send it as "url"`}},
+		{"a URL without a name", withFiles(`[{"url":"https://example.com/"}]`), []string{"input.files[0]", "lacks a name", `"" is no file name`}},
+		{"a URL of another scheme", withFiles(`[{"url":"file:///etc/passwd"}]`), []string{"input.files[0].url", "http://"}},
+		{"a private URL", withImages(`[{"url":"http://10.0.0.1/a.png"}]`), []string{"input.images[0].url", "10.0.0.1", "ALLOW_PRIVATE_URLS"}},
+		{"the same name in both lists", `{"workflow":` + graph + `,"images":[{"name":"a","image":"aGk="}],"files":[{"url":"https://example.com/x/a"}]}`, []string{"input.files[0]", "input.images[0]"}},
+		{"every fault of every file", withFiles(`[{"name":"../a","data":"*"},{"name":"b"},{"url":"ftp://x/c"}]`),
+			[]string{"input.files[0].name", "input.files[0].data", "input.files[1] lacks", "input.files[2].url"}},
+		{"too many", withFiles(`[` + strings.Repeat(`{"data":"aGk="},`, 64) + `{}]`), []string{"65 files", "at most 64"}},
 		{"no base64", withImages(`[{"name":"a.png","image":"a*b="}]`), []string{"input.images[0].image", `'*'`, "character 1"}},
 		{"cut base64", withImages(`[{"name":"a.png","image":"aGkxx"}]`), []string{"middle of a byte"}},
 		{"empty image", withImages(`[{"name":"a.png","image":""}]`), []string{"empty"}},
@@ -99,7 +119,7 @@ func TestFault_V6_BadInputIsExplained(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, failure := parseInput(json.RawMessage(tt.input))
+			_, failure := parseInput(json.RawMessage(tt.input), urls)
 			if failure == nil {
 				t.Fatal("accepted")
 			}
@@ -151,38 +171,45 @@ func TestFault_V3_Base64Forms(t *testing.T) {
 	}
 	for name, text := range forms {
 		t.Run(name, func(t *testing.T) {
-			img, err := decodeImage("a.png", text)
+			content, err := decodeBase64(text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, _ := img.open()
+			r, _ := content.Open()
 			got, err := io.ReadAll(r)
-			if err != nil || string(got) != string(raw) || img.size != int64(len(raw)) {
-				t.Errorf("decoded %q (size told %d): %v", got, img.size, err)
+			if err != nil || string(got) != string(raw) || content.Size != int64(len(raw)) {
+				t.Errorf("decoded %q (size told %d): %v", got, content.Size, err)
 			}
 		})
 	}
-	if _, err := decodeImage("a.png", strings.Repeat("A", (maxImageBytes/3+1)*4)); err == nil || !strings.Contains(err.Error(), "at most") {
+	if _, err := decodeBase64(strings.Repeat("A", (maxBase64Bytes/3+1)*4)); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("an image over the limit: %v", err)
 	}
 }
 
 func FuzzParseInput(f *testing.F) {
 	f.Add([]byte(`{"workflow":` + graph + `,"images":[{"name":"a.png","image":"aGk="}]}`))
+	f.Add([]byte(`{"workflow":` + graph + `,"files":[{"url":"https://example.com/a.mp4?x=1"},{"name":"b","data":"_-8"}]}`))
 	f.Add([]byte(`"{\"workflow\":{}}"`))
 	f.Add([]byte(`{"workflow":{"nodes":[]}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		in, failure := parseInput(raw)
+		in, failure := parseInput(raw, urls)
 		if failure != nil {
 			return
 		}
 		if _, err := in.workflow.forAttempt("f", map[string]string{"a.png": "b.png"}); err != nil {
 			t.Errorf("an accepted workflow cannot be written: %v", err)
 		}
-		for _, img := range in.images {
-			r, _ := img.open()
-			if n, err := io.Copy(io.Discard, r); err != nil || n != img.size {
-				t.Errorf("an accepted image yields %d of %d bytes: %v", n, img.size, err)
+		for _, img := range in.files {
+			if err := checkName(img.name); err != nil {
+				t.Errorf("an accepted file has a bad name: %v", err)
+			}
+			if img.url != nil {
+				continue
+			}
+			r, _ := img.content.Open()
+			if n, err := io.Copy(io.Discard, r); err != nil || n != img.content.Size {
+				t.Errorf("an accepted image yields %d of %d bytes: %v", n, img.content.Size, err)
 			}
 		}
 	})

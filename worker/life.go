@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,13 +20,15 @@ type life struct {
 	log  *zap.Logger
 	// ctx ends when the job must: canceled, out of time, or shutdown. The cause
 	// says which.
-	ctx  context.Context
-	ends []func() // what to undo at the end, last first
+	ctx    context.Context
+	before <-chan struct{} // closed when another life of the same job has ended, nil without one
+	ends   []func()        // what to undo at the end, last first
 
 	attempt int // of which begun
 	tried   []*attempt
 	output  *job.Output
 	failure *job.Failure
+	reached job.Progress // told last while an attempt executed
 	timings job.Timings
 }
 
@@ -36,6 +37,12 @@ func (w *Worker) begin(ctx context.Context, slot *Slot, j job.Job) *life {
 	w.active.Add(1)
 	l := &life{w: w, slot: slot, job: j, log: w.log.With(zap.String("job", j.ID))}
 	l.atEnd(func() { w.active.Add(-1) })
+	before, leave := w.namesakes.join(j.ID)
+	l.before = before
+	l.atEnd(leave)
+	if slot != nil && slot.users.Acquire(context.WithoutCancel(ctx), 1) == nil { // waits for a restart at most
+		l.atEnd(func() { slot.users.Release(1) })
+	}
 	w.cfg.Observe(Event{Job: j.ID, Phase: PhaseTake, At: time.Now()})
 
 	limit := j.Timeout
@@ -44,7 +51,7 @@ func (w *Worker) begin(ctx context.Context, slot *Slot, j job.Job) *life {
 	}
 	if limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, &timeoutError{limit})
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, &timeoutError{limit: limit})
 		l.atEnd(cancel)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -69,12 +76,16 @@ func (l *life) atEnd(f func()) { l.ends = append(l.ends, f) }
 func (l *life) execute() {
 	defer func() {
 		if p := recover(); p != nil {
-			l.log.Error("panic while a job ran", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			l.log.Error("panic while a job ran", zap.Any("panic", p), zap.ByteString("stack", stackOf(p)))
 			l.fail(fmt.Errorf("%w: %v", errPanic, p))
 		}
 	}()
 	l.log.Info("job taken")
-	in, failure := parseInput(l.job.Input)
+	if err := l.waitForNamesake(); err != nil {
+		l.fail(err)
+		return
+	}
+	in, failure := parseInput(l.job.Input, l.w.cfg.Fetch)
 	if failure != nil {
 		l.failure = failure
 		return
@@ -83,6 +94,10 @@ func (l *life) execute() {
 		l.atEnd(l.w.cfg.Guard(in.apiKey))
 	} else {
 		in.apiKey = l.w.cfg.OrgAPIKey
+	}
+	if err := l.download(in.files); err != nil {
+		l.fail(err)
+		return
 	}
 	for {
 		l.attempt++
@@ -102,6 +117,10 @@ func (l *life) execute() {
 // fail makes err the job's outcome.
 func (l *life) fail(err error) {
 	l.output = nil
+	var late *timeoutError
+	if errors.As(err, &late) {
+		err = &timeoutError{late.limit, l.reached}
+	}
 	l.failure = blame(err, l.attempt)
 	l.restoreNames()
 }
@@ -119,6 +138,13 @@ func (l *life) deliver(ctx context.Context) {
 			l.ends[i]()
 		}
 	}()
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.Error("panic while a job was delivered", zap.Any("panic", p), zap.ByteString("stack", stackOf(p)))
+			l.fail(fmt.Errorf("%w: %v", errPanic, p))
+			l.report(ctx)
+		}
+	}()
 	l.enter(PhaseDeliver, l.attempt)
 	start := time.Now()
 	if l.failure == nil {
@@ -127,6 +153,12 @@ func (l *life) deliver(ctx context.Context) {
 		}
 	}
 	l.timings.Deliver = time.Since(start)
+	l.report(ctx)
+	l.cleanUp()
+}
+
+// report tells the source how the job ended, whether that was well or not.
+func (l *life) report(ctx context.Context) {
 	r := job.Result{
 		ID: l.job.ID, Output: l.output, Failure: l.failure, Timings: l.timings,
 		Refresh: l.w.cfg.Refresh == RefreshPod,
@@ -136,7 +168,6 @@ func (l *life) deliver(ctx context.Context) {
 	if errors.Is(err, context.Canceled) || l.failure != nil && l.failure.Cause == CauseShutdown {
 		l.w.abandoned.Store(true)
 	}
-	l.cleanUp()
 }
 
 // tell logs the end of the job, once, and lets observers know.

@@ -112,6 +112,7 @@ func (p *pod) supervise(ctx context.Context) {
 func (p *pod) launch() {
 	p.starts.Add(1)
 	p.slot.Launched()
+	p.slot.Ready()
 	p.slot.Gate.Open()
 }
 

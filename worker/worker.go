@@ -3,14 +3,18 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/comfyvisor/comfyvisor/health"
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/fetch"
+	"github.com/comfyvisor/comfyvisor/internal/job"
 )
 
 // What Run returns besides its context's error.
@@ -39,7 +43,8 @@ type Slot struct {
 	Restart func(reason string)
 	// Condemn gives the process up: the gate closes with reason, soon.
 	Condemn func(reason error)
-	// GiveUp ends the whole pod, because its host cannot do the work.
+	// GiveUp gives up more than the process: its host, or this GPU of it, cannot
+	// do the work. The gate closes for good, soon.
 	GiveUp func(reason error)
 	// Poke asks for a look at the process's health at once.
 	Poke func()
@@ -47,11 +52,22 @@ type Slot struct {
 	Worked func()
 	// Activity changes whenever the process shows a sign of life.
 	Activity func() uint64
+	// Memory is the share of its memory limit that the process uses, with all
+	// that counts to the same limit; 0 where there is none.
+	Memory func() float64
 	// OutputDir and InputDir are ComfyUI's own directories. Where one cannot
 	// be read here, files are fetched over HTTP and stay where they are.
 	OutputDir, InputDir string
 
-	gpu gpu
+	gpu     gpu
+	volume  volume
+	catalog atomic.Pointer[catalog] // nil while the gate is closed
+	// room is for lanesMax attempts, or for one that wants ComfyUI for itself.
+	room *semaphore.Weighted
+	// users is held by each job until it is delivered, and all of it by whoever
+	// restarts a worn process.
+	users *semaphore.Weighted
+	wear  wear
 }
 
 // Config says where jobs come from, where they run and how long. Durations that
@@ -60,6 +76,8 @@ type Config struct {
 	Source Source
 	// Store keeps output files; nil lets them travel inside the result.
 	Store Store
+	// Fetch downloads the files that jobs name by URL; nil refuses URLs.
+	Fetch *fetch.Client
 	Slots []*Slot
 	// Prefetch prepares the next job, and queues its prompt, while one runs.
 	Prefetch bool
@@ -70,10 +88,22 @@ type Config struct {
 	// ResultLimit is the largest result body in bytes that the source takes;
 	// 0 means no limit.
 	ResultLimit int64
+	// MinFree is how many bytes have to be free where a slot's ComfyUI keeps its
+	// files, for a job to be run; 0 asks for none.
+	MinFree int64
+	// Unchecked leaves it to ComfyUI alone to judge workflows.
+	Unchecked bool
+	// Previews is the least time between two previews of a job; 0 shows none.
+	Previews time.Duration
 	// JobTimeout ends a job whose source told no limit; 0 means none.
 	JobTimeout time.Duration
 	// Stall ends an execution without any sign of life; 5 min.
 	Stall time.Duration
+	// QueueStall ends an execution whose prompt waits in ComfyUI's queue although
+	// none runs; 10 s.
+	QueueStall time.Duration
+	// Wear says when a process is replaced although it works.
+	Wear Wear
 	// Drain is how long jobs may go on when the worker is told to stop; 6 s.
 	Drain time.Duration
 	// Deliver is how long deliveries may go on after that; 1.5 s.
@@ -93,6 +123,7 @@ type Worker struct {
 	log    *zap.Logger
 	intake *intake
 
+	namesakes  namesakes
 	deliveries sync.WaitGroup
 	abandoned  atomic.Bool
 	active     atomic.Int64
@@ -106,6 +137,8 @@ func New(cfg Config, log *zap.Logger) *Worker {
 		}
 	}
 	set(&cfg.Stall, 5*time.Minute)
+	set(&cfg.QueueStall, 10*time.Second)
+	set(&cfg.Wear.Look, 10*time.Second)
 	set(&cfg.Drain, 6*time.Second)
 	set(&cfg.Deliver, 1500*time.Millisecond)
 	if cfg.Guard == nil {
@@ -113,6 +146,10 @@ func New(cfg Config, log *zap.Logger) *Worker {
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(Event) {}
+	}
+	for _, slot := range cfg.Slots {
+		slot.room = semaphore.NewWeighted(lanesMax)
+		slot.users = semaphore.NewWeighted(everybody)
 	}
 	return &Worker{cfg: cfg, log: log, intake: newIntake(cfg.Source, cfg.Refresh == RefreshPod)}
 }
@@ -139,8 +176,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		for range w.lanesPerSlot() {
 			working.Go(func() { w.lane(lanes, jobs, deliveries, slot) })
 		}
+		if !w.cfg.Unchecked {
+			working.Go(func() { slot.learn(lanes, w.log) })
+		}
 	}
-	unstarted, err := w.intake.run(ctx, jobs)
+	unstarted, err := w.takeJobs(ctx, jobs)
 	endLanes()
 	for _, j := range unstarted {
 		l := w.begin(jobs, nil, j)
@@ -163,9 +203,24 @@ func (w *Worker) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// takeJobs runs the intake. A panic there ends the taking of jobs and nothing
+// that is done with those at hand.
+func (w *Worker) takeJobs(ctx, drained context.Context) (left []job.Job, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error("panic while jobs were taken", zap.Any("panic", p), zap.ByteString("stack", stackOf(p)))
+			err = fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	return w.intake.run(ctx, drained)
+}
+
+// lanesMax is how many lanes a slot has at most.
+const lanesMax = 2
+
 func (w *Worker) lanesPerSlot() int {
 	if w.cfg.Prefetch && w.cfg.Refresh == RefreshNone {
-		return 2
+		return lanesMax
 	}
 	return 1
 }
@@ -212,12 +267,15 @@ func (w *Worker) lane(waiting, jobs, deliveries context.Context, slot *Slot) {
 	tokens := make(chan struct{}, 2)
 	for {
 		tokens <- struct{}{}
-		j, ok := w.intake.next(waiting, slot.Gate)
+		j, ok := w.next(waiting, slot)
 		if !ok {
 			return
 		}
 		l := w.begin(jobs, slot, j)
 		l.execute()
+		if len(l.tried) > 0 {
+			slot.wear.ran()
+		}
 		delivered := w.deliverBeside(deliveries, l)
 		if w.cfg.Refresh == RefreshProcess {
 			<-delivered

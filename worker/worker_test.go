@@ -308,13 +308,17 @@ func TestCanceledJobLeavesTheGPU(t *testing.T) {
 	})
 }
 
+// A job over its limit is taken from the GPU and fails with the limit, the node
+// and the progress named; the next one runs.
 func TestFault_J9_JobOverItsLimitIsEnded(t *testing.T) {
 	p := startPod(t, comfytest.Config{}, nil)
-	p.source.submit(job.Job{ID: "a", Taken: time.Now(), Timeout: 300 * time.Millisecond, Input: json.RawMessage(simulated("SimSleep", `{"seconds":60,"mode":"poll","steps":6000,"seed":1}`))})
+	p.source.submit(job.Job{ID: "a", Taken: time.Now(), Timeout: time.Second, Input: json.RawMessage(simulated("SimSleep", `{"seconds":60,"mode":"poll","steps":6000,"seed":1}`))})
 	d := p.source.wait(t, "a")
 	d.wantCause(t, CauseTimeout)
-	if !strings.Contains(d.Failure.Message, "300ms") {
-		t.Errorf("message %q does not name the limit", d.Failure.Message)
+	for _, part := range []string{"limit of 1s", "node 7 (SimSleep)", " %", "of 6000"} {
+		if !strings.Contains(d.Failure.Message, part) {
+			t.Errorf("message %q does not name %q", d.Failure.Message, part)
+		}
 	}
 	p.do("next", picture(1)).wantOutput(t, 1)
 }
@@ -371,6 +375,8 @@ func TestFault_P3_HurryCutsTheDrainShort(t *testing.T) {
 	p.ended <- nil
 }
 
+// With REFRESH_WORKER the one result asks for the pod to be stopped, and no
+// second job is taken.
 func TestFault_J10_RefreshedPodDoesOneJob(t *testing.T) {
 	p := startPod(t, comfytest.Config{}, func(c *Config) { c.Refresh = RefreshPod })
 	p.source.submit(job.Job{ID: "a", Input: json.RawMessage(picture(1))})

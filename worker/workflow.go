@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/comfyvisor/comfyvisor/internal/nodeinfo"
 )
 
 // A workflow is the graph that a job brings, in ComfyUI's API format: nodes by
@@ -89,6 +91,24 @@ func orEmpty(raw json.RawMessage) json.RawMessage {
 		return json.RawMessage("{}")
 	}
 	return raw
+}
+
+// nodes is the graph as it is compared with what ComfyUI says of its nodes.
+func (wf workflow) nodes() map[string]nodeinfo.Node {
+	nodes := make(map[string]nodeinfo.Node, len(wf))
+	for id, n := range wf {
+		nodes[id] = nodeinfo.Node{Class: n.class, Inputs: n.inputs}
+	}
+	return nodes
+}
+
+// text is the value of an input if it is a text, and else "".
+func (wf workflow) text(node, field string) string {
+	var value string
+	if json.Unmarshal(wf[node].inputs[field], &value) != nil {
+		return ""
+	}
+	return value
 }
 
 // forAttempt returns the graph as ComfyUI gets it: output names begin with

@@ -5,9 +5,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/comfyvisor/comfyvisor/internal/comfy"
-	"github.com/comfyvisor/comfyvisor/internal/job"
 )
 
 func mustParse(t *testing.T, text string) workflow {
@@ -103,35 +100,5 @@ func TestAttemptsShareNoNames(t *testing.T) {
 				t.Errorf("prefix %q has %d bytes, want %d", a.prefix, len(a.prefix), namePrefixBytes)
 			}
 		}
-	}
-}
-
-func TestProgressRisesOverAllNodes(t *testing.T) {
-	m := newMeter(mustParse(t, `{
-		"1":{"class_type":"CheckpointLoaderSimple","inputs":{}},
-		"2":{"class_type":"KSampler","inputs":{"steps":17},"_meta":{"title":"Sample it"}},
-		"3":{"class_type":"SaveImage","inputs":{}}}`))
-	steps := []struct {
-		event comfy.Event
-		want  job.Progress
-	}{
-		{comfy.Cached{Nodes: []string{"1"}}, job.Progress{Percent: 5}},
-		{comfy.Executing{Node: "2"}, job.Progress{Percent: 5, Node: "2", Class: "KSampler", Title: "Sample it"}},
-		{comfy.Progress{Node: "2", Value: 1, Max: 2}, job.Progress{Percent: 50, Node: "2", Class: "KSampler", Title: "Sample it", Step: 1, Steps: 2}},
-		{comfy.Progress{Node: "2", Value: 0, Max: 2}, job.Progress{Percent: 50, Node: "2", Class: "KSampler", Title: "Sample it", Step: 0, Steps: 2}},
-		{comfy.Executing{Node: "3"}, job.Progress{Percent: 95, Node: "3", Class: "SaveImage"}},
-		{comfy.Executed{Node: "3"}, job.Progress{Percent: 100, Node: "3", Class: "SaveImage"}},
-	}
-	for i, s := range steps {
-		got, news := m.see(s.event)
-		if diff := cmp.Diff(s.want, got); diff != "" || !news {
-			t.Errorf("step %d, news %v (-want +got):\n%s", i, news, diff)
-		}
-	}
-	if _, news := m.see(comfy.Started{}); news {
-		t.Error("an event that moves nothing is news")
-	}
-	if got, _ := m.see(comfy.Progress{Node: "not in the workflow", Value: 5, Max: 1}); got.Percent != 100 {
-		t.Errorf("a foreign node moved the percentage to %v", got.Percent)
 	}
 }

@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,13 +184,29 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return Stats{Version: s.Version, Python: s.Python, PyTorch: s.PyTorch, Devices: wire.Devices}, nil
 }
 
-// ObjectInfo returns the description of all node classes, as ComfyUI sends it.
-func (c *Client) ObjectInfo(ctx context.Context) (json.RawMessage, error) {
-	a, err := c.get(ctx, "/object_info", largeAnswer)
-	if err != nil {
+// ObjectInfo gives read the description of all node classes, or of one if class
+// is not "", as ComfyUI sends it. That of a class which does not exist is {}.
+// ComfyUI is busy with all of them for up to 0.2 s.
+func (c *Client) ObjectInfo(ctx context.Context, class string, read func(io.Reader) error) error {
+	path := "/object_info"
+	if class != "" {
+		path += "/" + url.PathEscape(class)
+	}
+	return c.stream200(ctx, request{method: http.MethodGet, path: path, limit: largeAnswer, timeout: answerTimeout}, read)
+}
+
+// NodeReplacements returns the node classes that ComfyUI replaces by others
+// where they do not exist. Before 0.14 there are none.
+func (c *Client) NodeReplacements(ctx context.Context) ([]string, error) {
+	a, err := c.get(ctx, "/node_replacements", mediumAnswer)
+	if err != nil || a.status == http.StatusNotFound {
 		return nil, err
 	}
-	return a.body, a.ok()
+	var wire map[string]json.RawMessage
+	if err := a.decode(&wire); err != nil {
+		return nil, err
+	}
+	return slices.Collect(maps.Keys(wire)), nil
 }
 
 // Free makes ComfyUI unload its models and drop its cache, after the running

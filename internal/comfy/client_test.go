@@ -2,6 +2,7 @@ package comfy
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -110,11 +111,50 @@ func TestStats(t *testing.T) {
 		if want := filepath.Base(t.Name()); s.Version != want || len(s.Devices) == 0 || s.Devices[0].VRAMTotal == 0 {
 			t.Errorf("got %+v, want version %s and a device", s, want)
 		}
-		info, err := p.ObjectInfo(t.Context())
-		if err != nil || !bytes.Contains(info, []byte("KSampler")) {
-			t.Errorf("object info of %d bytes, %v", len(info), err)
+	})
+}
+
+func TestObjectInfo(t *testing.T) {
+	inBothGenerations(t, func(t *testing.T, p *peer) {
+		for _, tt := range []struct {
+			class      string
+			has, lacks string
+		}{
+			{"", `"KSampler":`, `"NoSuch":`},
+			{"KSampler", `"KSampler":`, `"SaveImage":`},
+			{"a/b c?", "{}", ":"},
+		} {
+			var got []byte
+			err := p.ObjectInfo(t.Context(), tt.class, func(r io.Reader) (err error) {
+				got, err = io.ReadAll(r)
+				return err
+			})
+			if err != nil || !bytes.Contains(got, []byte(tt.has)) || bytes.Contains(got, []byte(tt.lacks)) {
+				t.Errorf("object info of %q: %d bytes, %v; want %s in it and not %s", tt.class, len(got), err, tt.has, tt.lacks)
+			}
+		}
+		if old, err := p.NodeReplacements(t.Context()); err != nil || len(old) != 0 {
+			t.Errorf("replaced classes = %q, %v, want none", old, err)
 		}
 	})
+}
+
+func TestNodeReplacements(t *testing.T) {
+	c := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte(`{"OldNode":[{"new_node_id":"NewNode","old_node_id":"OldNode"}]}`))
+	})
+	if got, err := c.NodeReplacements(t.Context()); err != nil || !slices.Equal(got, []string{"OldNode"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestObjectInfoThatIsRefused(t *testing.T) {
+	c := handled(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) })
+	err := c.ObjectInfo(t.Context(), "", func(io.Reader) error { t.Error("the body of a 500 was read"); return nil })
+	var refused *HTTPError
+	if !errors.As(err, &refused) || refused.Status != 500 {
+		t.Errorf("err = %v", err)
+	}
 }
 
 // A ComfyUI that is too old to be told ids answers with its own, under which

@@ -71,7 +71,7 @@ func TestOutcome(t *testing.T) {
 		{"no_outputs", nil, nil},
 		{"outputs_a_list", nil, nil},
 		{"bare_nan", nil, map[string]string{"2": `{"scores":[null,null,null,"NaN",1e999]}`}},
-		{"lone_surrogate", nil, map[string]string{"2": `{"text":["\ud800 alone"]}`}},
+		{"lone_surrogate", nil, map[string]string{"2": `{"text":["\ufffd alone"]}`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.fixture, func(t *testing.T) {

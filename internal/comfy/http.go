@@ -135,6 +135,30 @@ func (c *Client) roundTrip(req *http.Request, r request) (*answer, error) {
 	return a, nil
 }
 
+// stream200 sends a request once and gives read the body of a 200 answer while it
+// arrives, cut at the limit.
+func (c *Client) stream200(parent context.Context, r request, read func(io.Reader) error) error {
+	ctx, cancel := context.WithTimeout(parent, r.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, r.method, c.url(r.path), nil)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", r.method, r.path, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", r.method, r.path, withoutURL(err))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		start, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what there is of it
+		return &HTTPError{Method: r.method, Path: r.path, Status: resp.StatusCode, Body: string(start)}
+	}
+	if err := read(io.LimitReader(resp.Body, r.limit)); err != nil {
+		return fmt.Errorf("%s %s: %w", r.method, r.path, err)
+	}
+	return nil
+}
+
 func (c *Client) url(path string) string { return "http://" + c.cfg.Addr + path }
 
 // withoutURL takes the URL out of an error of net/http, which repeats it.

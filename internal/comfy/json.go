@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // decode reads JSON as Python's json module writes it. A bare NaN, Infinity or
-// -Infinity is read as null. A value of the wrong type leaves its field as it
-// was and is no error: nodes of any origin fill these documents.
+// -Infinity is read as null, and half a surrogate pair as U+FFFD. A value of the
+// wrong type leaves its field as it was and is no error: nodes of any origin
+// fill these documents.
 func decode(data []byte, v any) error {
+	data = wholePairs(data)
 	err := json.Unmarshal(data, v)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
@@ -63,6 +67,46 @@ func notNumber(data []byte) int {
 		}
 	}
 	return 0
+}
+
+// wholePairs replaces escapes of half a surrogate pair. encoding/json reads them
+// as U+FFFD by itself, but raw messages keep them, and strict readers refuse
+// those. It does not change data itself.
+func wholePairs(data []byte) []byte {
+	clean := data
+	for i := 0; ; {
+		at := bytes.IndexByte(data[i:], '\\')
+		if at < 0 || i+at+1 >= len(data) {
+			return clean
+		}
+		i += at
+		first := escaped(data[i:])
+		switch {
+		case !utf16.IsSurrogate(first):
+			i += 2
+		case utf16.DecodeRune(first, escaped(data[i+6:])) != utf8.RuneError:
+			i += 12
+		default:
+			if &clean[0] == &data[0] {
+				clean = bytes.Clone(data)
+			}
+			copy(clean[i:], `\ufffd`)
+			i += 6
+		}
+	}
+}
+
+// escaped is the UTF-16 code unit that the start of data escapes, -1 if it does
+// not.
+func escaped(data []byte) rune {
+	if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
+		return -1
+	}
+	unit, err := strconv.ParseUint(string(data[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(unit)
 }
 
 // endOfString returns the index after the string that begins at data[i].

@@ -3,6 +3,7 @@ package comfy
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 )
 
@@ -26,6 +27,49 @@ func TestNullNaN(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWholePairs(t *testing.T) {
+	tests := []struct{ name, in, want string }{
+		{"none", `["a\n\u00e9"]`, `["a\n\u00e9"]`},
+		{"a pair", `["\ud83d\ude00"]`, `["\ud83d\ude00"]`},
+		{"upper case", `["\uD83D\uDE00 \uD83D"]`, `["\uD83D\uDE00 \ufffd"]`},
+		{"first half alone", `["\ud83d x"]`, `["\ufffd x"]`},
+		{"second half alone", `["\ude00"]`, `["\ufffd"]`},
+		{"halves in the wrong order", `["\ude00\ud83d"]`, `["\ufffd\ufffd"]`},
+		{"a half before a pair", `["\ud83d\ud83d\ude00"]`, `["\ufffd\ud83d\ude00"]`},
+		{"behind an escaped backslash", `["\\ud83d"]`, `["\\ud83d"]`},
+		{"escape without end", `["\ud83`, `["\ud83`},
+		{"backslash at the end", `["\`, `["\`},
+		{"nothing", ``, ``},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in := []byte(tt.in)
+			if got := string(wholePairs(in)); got != tt.want || string(in) != tt.in {
+				t.Errorf("wholePairs(%s) = %s, want %s; the input is now %s", tt.in, got, tt.want, in)
+			}
+		})
+	}
+}
+
+// What is whole stays as it is for encoding/json, and a second look changes
+// nothing.
+func FuzzWholePairs(f *testing.F) {
+	for _, seed := range []string{`["\ud83d\ude00"]`, `"\ude00"`, `"\\ud83d"`, `{"\ud83d":1}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		clean := wholePairs(data)
+		var before, after any
+		errBefore, errAfter := json.Unmarshal(data, &before), json.Unmarshal(clean, &after)
+		if (errBefore == nil) != (errAfter == nil) || !reflect.DeepEqual(before, after) {
+			t.Errorf("%q reads as %v (%v), then as %v (%v)", data, before, errBefore, after, errAfter)
+		}
+		if again := wholePairs(clean); !bytes.Equal(again, clean) {
+			t.Errorf("%q is not clean: %q", clean, again)
+		}
+	})
 }
 
 func TestDecodeIgnoresWrongTypes(t *testing.T) {

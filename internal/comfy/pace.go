@@ -16,6 +16,7 @@ const (
 type pace struct {
 	silence time.Duration // Config.PollSilent
 	heard   time.Time     // last event of the prompt, or its submission
+	events  bool          // there was one
 	asked   time.Time     // last answer
 	atOnce  bool
 	mark    mark // the strongest so far
@@ -25,7 +26,7 @@ type pace struct {
 
 // hear notes an event, and what it says about the end.
 func (p *pace) hear(at time.Time, m mark) {
-	p.heard = at
+	p.heard, p.events = at, true
 	if m <= p.mark {
 		return
 	}
@@ -68,8 +69,9 @@ func (p *pace) overdue(now time.Time) bool {
 	return p.mark >= doneMark && now.Sub(p.marked) >= settleFor
 }
 
-// deaf tells that the socket has been silent for so long that it may be one of
-// those that ComfyUI has forgotten.
+// deaf tells, of a prompt that has ended, that the socket may be one of those
+// that ComfyUI has forgotten: nothing of the prompt came through it, or nothing
+// for long. ComfyUI is asked only after a silence, so there was time for events.
 func (p *pace) deaf(now time.Time) bool {
-	return p.mark == noMark && now.Sub(p.heard) >= longSilence*p.silence
+	return p.mark == noMark && (!p.events || now.Sub(p.heard) >= longSilence*p.silence)
 }

@@ -164,3 +164,13 @@ func (c *Client) Position(ctx context.Context, id string) (ahead int, known bool
 	where, ahead := q.find(c.wireID(id))
 	return max(ahead, 0), where != unknown, nil
 }
+
+// Stands tells whether prompts wait in ComfyUI's queue while none runs. That
+// lasts for milliseconds, unless the thread that executes prompts is gone.
+func (c *Client) Stands(ctx context.Context) (bool, error) {
+	q, err := c.queue(ctx)
+	if err != nil {
+		return false, err
+	}
+	return len(q.Running) == 0 && len(q.Pending) > 0, nil
+}

@@ -132,6 +132,33 @@ func TestFault_W2_ForgottenSocket(t *testing.T) {
 	})
 }
 
+// A socket that was forgotten between two prompts costs the next one a moment of
+// silence, and no prompt after it.
+func TestFault_W2_ForgottenSocketCostsOneRun(t *testing.T) {
+	inBubbles(t, nil, func(t *testing.T, p *peer) {
+		short := func() time.Duration {
+			begun := time.Now()
+			<-p.start(t.Context(), p.prompt(sleepWorkflow(100*time.Millisecond, "sleep")), nil)
+			synctest.Wait()
+			return time.Since(begun)
+		}
+		short()
+		thief := newStream(p.cfg, p.Client.id, p.Client.log)
+		_, tried, err := thief.follow(fixtureID, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-tried
+		thief.stop(true)
+		if first := short(); first < p.cfg.PollSilent {
+			t.Errorf("the run on the forgotten socket took %v: it was not forgotten", first)
+		}
+		if second := short(); second > time.Second {
+			t.Errorf("the run after it took %v", second)
+		}
+	})
+}
+
 // The client itself never makes ComfyUI forget it: its old socket is closed on
 // both sides before the next one opens.
 func TestFault_W2_OldSocketClosesFirst(t *testing.T) {

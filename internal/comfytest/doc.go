@@ -39,7 +39,7 @@
 // EmptyLatentImage, KSampler, VAEEncode, VAEDecode, LoadImage, LoadImageMask,
 // EmptyImage, ImageScale, ImageInvert, SaveImage, PreviewImage,
 // SaveAnimatedPNG, SaveAnimatedWEBP, SaveWEBM, SaveImageWebsocket,
-// CreateVideo, SaveVideo, SaveAudio, SaveAudioMP3, SaveAudioOpus,
+// CreateVideo, SaveVideo, LoadAudio, SaveAudio, SaveAudioMP3, SaveAudioOpus,
 // PreviewAudio, SaveLatent, SaveGLB, Preview3D, PreviewAny, the primitives,
 // VHS_VideoCombine; in the newer generation also SaveText, SaveImageAdvanced,
 // ImageCropV2, Save3DAdvanced, Preview3DAdvanced. KSampler paints a picture

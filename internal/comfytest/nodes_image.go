@@ -45,11 +45,11 @@ func imageClasses(c *Comfy) []class {
 				return returns(p.inverted())
 			}},
 		{name: "LoadImage", title: "Load Image", category: "image",
-			inputs: []input{{name: "image", kind: "COMBO", from: inputImages, options: obj("image_upload", true)}}, returns: []string{"IMAGE", "MASK"},
-			check: checkInputImage, changed: c.fileState, run: loadImage},
+			inputs: []input{{name: "image", kind: "COMBO", from: inputFiles, options: obj("image_upload", true)}}, returns: []string{"IMAGE", "MASK"},
+			check: checkInputFile("image"), changed: c.fileState("image"), run: loadImage},
 		{name: "LoadImageMask", title: "Load Image (as Mask)", category: "mask",
-			inputs:  []input{{name: "image", kind: "COMBO", from: inputImages, options: obj("image_upload", true)}, comboIn("channel", "alpha", "red", "green", "blue")},
-			returns: []string{"MASK"}, check: checkInputImage, changed: c.fileState, run: loadImage},
+			inputs:  []input{{name: "image", kind: "COMBO", from: inputFiles, options: obj("image_upload", true)}, comboIn("channel", "alpha", "red", "green", "blue")},
+			returns: []string{"MASK"}, check: checkInputFile("image"), changed: c.fileState("image"), run: loadImage},
 	}
 	if c.gen.newNodes {
 		classes = append(classes, class{name: "ImageCropV2", category: "image/transform",
@@ -77,7 +77,7 @@ func cropImage(k *call) (*result, error) {
 	return &result{values: []any{cut}, ui: obj("images", files, "animated", []any{false})}, nil
 }
 
-func inputImages(c *Comfy) []string {
+func inputFiles(c *Comfy) []string {
 	var names []string
 	entries, _ := os.ReadDir(c.cfg.InputDir)
 	for _, e := range entries {
@@ -88,7 +88,7 @@ func inputImages(c *Comfy) []string {
 	return names
 }
 
-// inputPath finds the file of an input image, which may name another
+// inputPath finds the file that an input names, which may name another
 // directory with a suffix: "a.png [output]".
 func (c *Comfy) inputPath(name string) (root, path string) {
 	root = c.cfg.InputDir
@@ -103,27 +103,31 @@ func (c *Comfy) inputPath(name string) (root, path string) {
 	return root, filepath.Join(root, name)
 }
 
-// checkInputImage is LoadImage's own validation: the file has to exist, and in
-// the newer generation it has to lie in its directory.
-func checkInputImage(c *Comfy, in *object) (string, string) {
-	name, _ := in.get("image").(string)
-	root, path := c.inputPath(name)
-	_, err := os.Stat(path)
-	if err != nil || c.gen.jailed && !within(resolved(root), resolved(path)) {
-		return "image", "Invalid image file: " + name
+// checkInputFile is the own validation of LoadImage and LoadAudio: the file has
+// to exist, and in the newer generation it has to lie in its directory.
+func checkInputFile(field string) func(*Comfy, *object) (string, string) {
+	return func(c *Comfy, in *object) (string, string) {
+		name, _ := in.get(field).(string)
+		root, path := c.inputPath(name)
+		_, err := os.Stat(path)
+		if err != nil || c.gen.jailed && !within(resolved(root), resolved(path)) {
+			return field, "Invalid " + field + " file: " + name
+		}
+		return "", ""
 	}
-	return "", ""
 }
 
-// fileState makes LoadImage run anew when the file has changed.
-func (c *Comfy) fileState(in *object) any {
-	name, _ := in.get("image").(string)
-	_, path := c.inputPath(name)
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil
+// fileState makes a loader run anew when its file has changed.
+func (c *Comfy) fileState(field string) func(*object) any {
+	return func(in *object) any {
+		name, _ := in.get(field).(string)
+		_, path := c.inputPath(name)
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil
+		}
+		return []any{info.Size(), info.ModTime().UnixNano()}
 	}
-	return []any{info.Size(), info.ModTime().UnixNano()}
 }
 
 func loadImage(k *call) (*result, error) {

@@ -1,8 +1,11 @@
 package comfytest
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -27,6 +30,9 @@ func mediaClasses(c *Comfy) []class {
 			returns: []string{"VHS_FILENAMES"}, run: combineVideo},
 		{name: "SimTone", category: "simulator", inputs: []input{floatIn("seconds", 1, 0, 600), seedIn()}, returns: []string{"AUDIO"},
 			run: func(k *call) (*result, error) { return returns("tone " + pyStr(k.in.get("seed"))) }},
+		{name: "LoadAudio", title: "Load Audio", category: "audio",
+			inputs: []input{{name: "audio", kind: "COMBO", from: inputFiles, options: obj("audio_upload", true)}}, returns: []string{"AUDIO"},
+			check: checkInputFile("audio"), changed: c.fileState("audio"), run: loadAudio},
 		{name: "SaveAudio", title: "Save Audio (FLAC)", category: "audio", output: true, inputs: []input{linkIn("audio", "AUDIO"), prefix},
 			run: func(k *call) (*result, error) { return k.saveAudio("output", k.text("filename_prefix"), "flac") }},
 		{name: "SaveAudioMP3", title: "Save Audio (MP3)", category: "audio", output: true,
@@ -95,6 +101,16 @@ func combineVideo(k *call) (*result, error) {
 	file.set("workflow", strings.TrimSuffix(name, ext)+"png")
 	file.set("fullpath", filepath.Join(at.folder, name))
 	return &result{values: []any{nil}, ui: obj("gifs", []any{file})}, nil
+}
+
+// loadAudio takes any file: the audio is as good as the hash of its bytes.
+func loadAudio(k *call) (*result, error) {
+	_, path := k.c.inputPath(k.text("audio"))
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &exception{"FileNotFoundError", "[Errno 2] No such file or directory: '" + path + "'"}
+	}
+	return returns(fmt.Sprintf("file %x", sha256.Sum256(raw)))
 }
 
 func (k *call) saveAudio(kind, prefix, ext string) (*result, error) {

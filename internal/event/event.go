@@ -8,6 +8,7 @@ type Event interface{ isEvent() }
 // Child is a change of the child's state.
 type Child struct {
 	At          time.Time
+	Instance    string // the name of its ComfyUI
 	Incarnation int
 	PID         int // 0 while there is no process
 	From, To    string
@@ -17,8 +18,9 @@ type Child struct {
 
 // Gate is an opening or closing of the gate.
 type Gate struct {
-	At   time.Time
-	Open bool
+	At       time.Time
+	Instance string // the name of its ComfyUI
+	Open     bool
 	// Reason says why the gate is closed, "" while it is open.
 	Reason string
 }
@@ -50,6 +52,7 @@ type Progress struct {
 // Line is a line that the child wrote, without its newline.
 type Line struct {
 	At          time.Time
+	Instance    string // the name of its ComfyUI
 	Incarnation int
 	Stream      string // stdout or stderr
 	Text        string

@@ -36,8 +36,19 @@ type Progress struct {
 	// Step of Steps is the node's own progress, 0 of 0 if it tells none.
 	Step  int `json:"step,omitempty"`
 	Steps int `json:"steps,omitempty"`
+	// Left is an estimate of the seconds until the last node is done, at the pace
+	// of the steps so far; 0 while there is none.
+	Left float64 `json:"left,omitempty"`
 	// Attempt is 1 on the first run of the job.
 	Attempt int `json:"attempt,omitempty"`
+	// Preview shows the unfinished work, nil most of the time.
+	Preview *Preview `json:"preview,omitempty"`
+}
+
+// A Preview is a small picture of work that is not finished.
+type Preview struct {
+	MIME string `json:"mime_type"`
+	Data []byte `json:"data"` // base64 in JSON
 }
 
 // Content is bytes that can be read more than once: a retry opens them again

@@ -20,6 +20,9 @@ type Config struct {
 	// Ready returns nil while jobs that arrive can be run at once. Nil means
 	// always.
 	Ready func() error
+	// HealthPath is where a load balancer asks what /ping tells, without a
+	// token. Empty answers nobody without one.
+	HealthPath string
 	// SpoolDir is where results are kept until they are forgotten. It belongs
 	// to one Server, which removes the results of an earlier one from it. When
 	// it is empty or cannot be written to, results are kept in memory.

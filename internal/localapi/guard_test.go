@@ -36,6 +36,16 @@ func TestTokenIsNeededForEveryRequest(t *testing.T) {
 	}
 }
 
+// A load balancer is answered at its path and nowhere else.
+func TestHealthPathNeedsNoToken(t *testing.T) {
+	a := serve(t, Config{Token: "s3cret-token", HealthPath: "/lb"})
+	a.want(http.StatusOK, "GET", "/lb", "")
+	for _, path := range []string{"/ping", "/health", "/lb/", "/v2/x/lb"} {
+		a.want(http.StatusUnauthorized, "GET", path, "")
+	}
+	a.want(http.StatusUnauthorized, "POST", "/lb", someJob)
+}
+
 // TestFault_A7_OtherWebSitesAreKeptOut: a name that is not ours, a foreign
 // origin and a body that a plain form could send are refused, and no
 // cross-origin header is ever sent.

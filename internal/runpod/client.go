@@ -20,6 +20,7 @@ type Client struct {
 	http *http.Client
 
 	take, done, ping location
+	stream           location // without a path if there is none
 	batch, stop      location
 	hasBatch         bool // the take URL has a place for the batch call
 	hasStop          bool
@@ -55,15 +56,18 @@ func New(cfg Config, log *zap.Logger) (*Client, error) {
 		beats:   newTrouble(log, "heartbeat"),
 		stops:   newTrouble(log, "stop channel"),
 	}
-	var errTake, errDone, errPing error
+	var errTake, errDone, errStream, errPing error
 	c.take, errTake = locate(cfg.TakeURL, cfg.WorkerID)
 	c.take = c.take.fill(idPlace, cfg.WorkerID)
 	c.done, errDone = locate(cfg.DoneURL, cfg.WorkerID)
+	if cfg.StreamURL.URL != "" {
+		c.stream, errStream = locate(cfg.StreamURL, cfg.WorkerID)
+	}
 	if cfg.PingURL.URL != "" {
 		c.ping, errPing = locate(cfg.PingURL, cfg.WorkerID)
 		c.ping = c.ping.fill(idPlace, cfg.WorkerID)
 	}
-	if err := errors.Join(errTake, errDone, errPing); err != nil {
+	if err := errors.Join(errTake, errDone, errStream, errPing); err != nil {
 		return nil, err
 	}
 	c.batch, c.hasBatch = c.take.instead("job-take", "job-take-batch")

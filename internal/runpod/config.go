@@ -21,7 +21,9 @@ type Template struct {
 type Config struct {
 	TakeURL Template // $ID is the worker's id
 	DoneURL Template // $ID is the job's id
-	PingURL Template // without it, or without an APIKey, no heartbeat is sent
+	// StreamURL is where previews go; $ID is the job's id. Without it there are none.
+	StreamURL Template
+	PingURL   Template // without it, or without an APIKey, no heartbeat is sent
 
 	// APIKey is the value of the Authorization header as it is, without a scheme.
 	APIKey   string
@@ -54,7 +56,7 @@ type Config struct {
 	AuthDeadline   time.Duration // 2 min: ...while the key is refused
 	PostTimeout    time.Duration // 60 s: for one post, plus the time that its size needs
 
-	ProgressInterval time.Duration // 2 s: between two posts of progress for one job
+	ProgressInterval time.Duration // 2 s: between two posts of progress for one job, and between two previews
 	ProgressTimeout  time.Duration // 2 s: for one of them, and so what one may delay a result
 
 	// What is remembered of jobs that ended, for when they are handed out again.

@@ -1,4 +1,4 @@
-// Package runpod speaks RunPod's worker protocol: the five calls by which a pod
+// Package runpod speaks RunPod's worker protocol: the six calls by which a pod
 // takes jobs from a queue and returns their results. Any server with the same
 // calls will do; Waverless is one.
 //
@@ -6,6 +6,7 @@
 //	stop       GET   a long poll; the answer names jobs that the caller gave up
 //	heartbeat  GET   every few seconds, with the ids of the jobs in progress
 //	progress   POST  to the job's result URL, marked IN_PROGRESS
+//	stream     POST  previews of a job's unfinished work
 //	result     POST  to the job's result URL, once
 //
 // A [Client] hides all of it behind Take, Progress and Done, which the worker

@@ -112,7 +112,7 @@ func (p *patience) over(err error, pause time.Duration) bool {
 
 // tryPost posts an answer once and tells the log if that is news.
 func (c *Client) tryPost(ctx context.Context, a answer) error {
-	err := c.post(ctx, a.id, a.body)
+	err := c.post(ctx, c.resultURL(a.id), a.id, a.body)
 	switch judge(statusOf(err)) {
 	case ended, refused: // about this job, not about the queue
 		c.results.note(nil)

@@ -41,13 +41,14 @@ func config(q *runpodtest.Server) runpod.Config {
 	env := q.Env()
 	template := func(name string) runpod.Template { return runpod.Template{Name: name, URL: env[name]} }
 	return runpod.Config{
-		TakeURL:  template("RUNPOD_WEBHOOK_GET_JOB"),
-		DoneURL:  template("RUNPOD_WEBHOOK_POST_OUTPUT"),
-		PingURL:  template("RUNPOD_WEBHOOK_PING"),
-		APIKey:   env["RUNPOD_AI_API_KEY"],
-		WorkerID: env["RUNPOD_POD_ID"],
-		Version:  "1.2.3",
-		Dial:     q.Dial,
+		TakeURL:   template("RUNPOD_WEBHOOK_GET_JOB"),
+		DoneURL:   template("RUNPOD_WEBHOOK_POST_OUTPUT"),
+		StreamURL: template("RUNPOD_WEBHOOK_POST_STREAM"),
+		PingURL:   template("RUNPOD_WEBHOOK_PING"),
+		APIKey:    env["RUNPOD_AI_API_KEY"],
+		WorkerID:  env["RUNPOD_POD_ID"],
+		Version:   "1.2.3",
+		Dial:      q.Dial,
 	}
 }
 

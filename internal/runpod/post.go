@@ -14,16 +14,26 @@ import (
 // slowest is the rate, in bytes per second, below which a post is given up.
 const slowest = 64 << 10
 
-// post sends body as the result or the progress of a job. It is JSON, though the
-// header says otherwise: that is what RunPod's own SDK sends.
-func (c *Client) post(ctx context.Context, id string, body *payload.Body) error {
+// resultURL is where the result of a job goes, and its progress.
+func (c *Client) resultURL(id string) string {
+	return c.done.fill(idPlace, id).with("isStream", "false")
+}
+
+// streamURL is where parts of a job's output go.
+func (c *Client) streamURL(id string) string {
+	return c.stream.fill(idPlace, id).with("isStream", "true")
+}
+
+// post sends body, which is about a job, to url. It is JSON, though the header
+// says otherwise: that is what RunPod's own SDK sends.
+func (c *Client) post(ctx context.Context, url, id string, body *payload.Body) error {
 	limit := c.cfg.PostTimeout + time.Duration(body.Size()/slowest)*time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 
 	content := &source{r: body.Reader()}
 	defer content.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.done.fill(idPlace, id).with("isStream", "false"), content)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, content)
 	if err != nil {
 		return fmt.Errorf("post: %w", err)
 	}

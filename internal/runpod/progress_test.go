@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/job"
+	"github.com/comfyvisor/comfyvisor/internal/runpod"
 	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
 )
 
@@ -87,6 +88,53 @@ func TestFault_R8_LostProgressHarmsNothing(t *testing.T) {
 				finish(t, c, completed("job"))
 				if n := len(q.Job("job").Progress); n != 1 {
 					t.Errorf("%d posts arrived in 5s after 2 were lost, want 1", n)
+				}
+				check(t, q)
+			})
+		})
+	}
+}
+
+// Previews go to the stream, at most one per interval and none after the result; while progress is due they wait, and without a stream they are dropped.
+func TestFault_R8_PreviewsComeLastAndNeverAfterTheResult(t *testing.T) {
+	shown := job.Progress{Percent: 40, Preview: &job.Preview{MIME: "image/jpeg", Data: []byte("picture")}}
+	for _, streamed := range []bool{true, false} {
+		t.Run(fmt.Sprint("stream ", streamed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newQueue(t, runpodtest.Config{})
+				cfg := config(q)
+				if !streamed {
+					cfg.StreamURL = runpod.Template{}
+				}
+				c := taken(t, q, cfg)
+				for range 99 {
+					c.Progress("job", shown)
+					c.Progress("job", job.Progress{Percent: 40})
+					<-time.After(100 * time.Millisecond)
+				}
+				q.Inject(runpodtest.Fault{Call: runpodtest.Stream, For: time.Hour, Hang: time.Second})
+				c.Progress("job", shown)
+				<-time.After(2 * time.Second) // one is on its way now
+				c.Progress("job", shown)
+				finish(t, c, completed("job"))
+				c.Progress("job", shown)
+				<-time.After(time.Minute)
+
+				known := q.Job("job")
+				if n := len(known.Progress); n != 6 {
+					t.Errorf("%d posts of progress in 10 s, want 6", n)
+				}
+				want := 0
+				if streamed {
+					want = 6
+				}
+				if n := len(known.Stream); n != want {
+					t.Errorf("%d previews in 12 s, want %d", n, want)
+				}
+				for _, chunk := range known.Stream {
+					if got, want := string(chunk.Output), `{"percent":40,"phase":"","preview":{"mime_type":"image/jpeg","data":"cGljdHVyZQ=="}}`; got != want {
+						t.Errorf("preview %s, want %s", got, want)
+					}
 				}
 				check(t, q)
 			})

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/comfyvisor/comfyvisor/internal/job"
 )
 
 // A registry knows every job from its hand-out to its end, and for a while
@@ -14,7 +12,7 @@ type registry struct {
 	mu       sync.Mutex
 	active   map[string]*activeJob
 	memory   *memory
-	interval time.Duration // between two posts of progress for one job
+	interval time.Duration // between two posts of a kind for one job
 
 	// wake has a token in it when there may be progress to post.
 	wake chan struct{}
@@ -25,10 +23,9 @@ type activeJob struct {
 	canceled chan struct{}
 	stopped  bool // canceled is closed
 
-	latest  *job.Progress // not yet posted
-	next    time.Time     // when the next progress may be posted
-	posting *update       // under way, nil if none is
-	closing bool          // the result is about to be sent, so progress is over
+	outbox  [kinds]outbox
+	posting *update // under way, nil if none is
+	closing bool    // the result is about to be sent, so progress is over
 }
 
 func newRegistry(cfg Config) *registry {

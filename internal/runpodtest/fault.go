@@ -15,6 +15,7 @@ const (
 	StopJobs Call = "stop"
 	Beat     Call = "ping"
 	Progress Call = "progress"
+	Stream   Call = "stream"
 	Done     Call = "done"
 )
 

@@ -95,6 +95,10 @@ func (q *Queue) parse(r *http.Request) (request, error) {
 		req.call = Beat
 	case "job-done":
 		return q.parseResult(req, parts[4:])
+	case "job-stream":
+		req, err := q.parseResult(req, parts[4:])
+		req.call = Stream
+		return req, err
 	}
 	return req, nil
 }
@@ -135,6 +139,8 @@ func (q *Queue) answer(r request) reply {
 		return q.ping(r)
 	case Progress:
 		return q.progress(r)
+	case Stream:
+		return q.stream(r)
 	}
 	return q.done(r)
 }

@@ -1,6 +1,7 @@
 package runpodtest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ type Job struct {
 	Submitted time.Time
 	Handouts  []Handout
 	Progress  []time.Time
+	Stream    []Chunk
 	Posts     []Post
 	Outcome   *Outcome // nil while it has not ended
 
@@ -39,6 +41,12 @@ type Post struct {
 	Verdict string // accepted, duplicate or rejected
 	Size    int64
 	SHA256  string
+}
+
+// A Chunk is a part of a job's output that came before its result.
+type Chunk struct {
+	At     time.Time
+	Output json.RawMessage
 }
 
 // A Take is one poll for jobs.
@@ -98,6 +106,7 @@ func (q *Queue) Job(id string) Job {
 func (j *Job) clone() Job {
 	c := *j
 	c.Handouts, c.Progress, c.Posts = slices.Clone(j.Handouts), slices.Clone(j.Progress), slices.Clone(j.Posts)
+	c.Stream = slices.Clone(j.Stream)
 	if j.Outcome != nil {
 		outcome := *j.Outcome
 		c.Outcome = &outcome

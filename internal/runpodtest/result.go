@@ -71,6 +71,31 @@ func (q *Queue) progress(r request) reply {
 	return reply{status: http.StatusOK}
 }
 
+// chunkLimit is the largest part of an output, as RunPod has it.
+const chunkLimit = 1 << 20
+
+// stream takes down a part of a job's output.
+func (q *Queue) stream(r request) reply {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := q.jobs[r.job]
+	if j == nil {
+		return reply{status: http.StatusNotFound}
+	}
+	part, err := parseBody(r.body)
+	switch {
+	case err != nil || len(part.Output) == 0 || part.Status != "" || len(part.Error) > 0:
+		q.violation("job %s: a part of its output is not {\"output\": ...}: %v", r.job, err)
+	case len(r.body) > chunkLimit:
+		q.violation("job %s: a part of its output has %d bytes", r.job, len(r.body))
+	case j.Outcome != nil && j.Outcome.Status != Cancelled:
+		q.violation("job %s: a part of its output after its result", r.job)
+	}
+	j.Stream = append(j.Stream, Chunk{At: time.Now(), Output: part.Output})
+	q.wake()
+	return reply{status: http.StatusOK}
+}
+
 // done accepts the result of a job.
 func (q *Queue) done(r request) reply {
 	q.mu.Lock()

@@ -15,7 +15,7 @@ type Metrics struct {
 
 	state     *prometheus.GaugeVec
 	restarts  *prometheus.CounterVec
-	gate      prometheus.Gauge
+	gates     *prometheus.GaugeVec
 	jobs      *prometheus.CounterVec
 	running   prometheus.Gauge
 	phases    *prometheus.HistogramVec
@@ -36,15 +36,14 @@ func NewMetrics(version string) *Metrics {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: space + name, Help: help}, labels)
 	}
-	gates := gauge("gate_open", "1 while ComfyUI may be given jobs.")
 	running := gauge("jobs_running", "Jobs that were taken and not yet reported.")
 	dropped := counter("log_lines_dropped_total", "Log lines lost because nobody read the log in time.")
 	build := gauge("build_info", "1, with the version as label.", "version")
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		state:    gauge("child_state", "1 for the state that ComfyUI's process is in.", "state"),
-		restarts: counter("child_restarts_total", "Starts of ComfyUI after the first, by cause.", "cause"),
-		gate:     gates.WithLabelValues(),
+		state:    gauge("child_state", "1 for the state that a ComfyUI's process is in.", "instance", "state"),
+		restarts: counter("child_restarts_total", "Starts of a ComfyUI after the first, by cause.", "instance", "cause"),
+		gates:    gauge("gate_open", "1 while a ComfyUI may be given jobs.", "instance"),
 		jobs:     counter("jobs_total", "Jobs reported, by outcome and cause.", "outcome", "cause"),
 		running:  running.WithLabelValues(),
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -53,30 +52,33 @@ func NewMetrics(version string) *Metrics {
 		delivered: counter("delivered_bytes_total", "Bytes of outputs delivered, by the kind of store.", "store"),
 		dropped:   dropped.WithLabelValues(),
 	}
-	m.registry.MustRegister(m.state, m.restarts, gates, m.jobs, running, m.phases, m.delivered, dropped, build,
+	m.registry.MustRegister(m.state, m.restarts, m.gates, m.jobs, running, m.phases, m.delivered, dropped, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	build.WithLabelValues(version).Set(1)
 	return m
 }
 
-// ChildState tells that the child went from one state to another. From is ""
-// the first time.
-func (m *Metrics) ChildState(from, to string) {
+// ChildState tells that the child of an instance went from one state to another.
+// From is "" the first time.
+func (m *Metrics) ChildState(instance, from, to string) {
 	if from != "" {
-		m.state.WithLabelValues(from).Set(0)
+		m.state.WithLabelValues(instance, from).Set(0)
 	}
-	m.state.WithLabelValues(to).Set(1)
+	m.state.WithLabelValues(instance, to).Set(1)
 }
 
-// Restarted counts a start of the child after the first.
-func (m *Metrics) Restarted(cause string) { m.restarts.WithLabelValues(cause).Inc() }
+// Restarted counts a start of an instance's child after the first.
+func (m *Metrics) Restarted(instance, cause string) {
+	m.restarts.WithLabelValues(instance, cause).Inc()
+}
 
-// Gate tells that the gate was opened or closed.
-func (m *Metrics) Gate(open bool) {
+// Gate tells that the gate of an instance was opened or closed.
+func (m *Metrics) Gate(instance string, open bool) {
+	gate := m.gates.WithLabelValues(instance)
 	if open {
-		m.gate.Set(1)
+		gate.Set(1)
 	} else {
-		m.gate.Set(0)
+		gate.Set(0)
 	}
 }
 

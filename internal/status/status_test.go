@@ -87,10 +87,10 @@ func compact(t *testing.T, body string) string {
 func TestMetricsPage(t *testing.T) {
 	s := sources()
 	m := s.Metrics
-	m.ChildState("", "running")
-	m.ChildState("running", "backoff")
-	m.Restarted("crashed")
-	m.Gate(true)
+	m.ChildState("comfyui", "", "running")
+	m.ChildState("comfyui", "running", "backoff")
+	m.Restarted("comfyui", "crashed")
+	m.Gate("comfyui", true)
 	m.JobTaken()
 	m.JobTaken()
 	m.JobDone("failed", "gpu_out_of_memory")
@@ -102,10 +102,10 @@ func TestMetricsPage(t *testing.T) {
 		t.Fatalf("code %d: %s", code, body)
 	}
 	for _, want := range []string{
-		`comfyvisor_child_state{state="running"} 0`,
-		`comfyvisor_child_state{state="backoff"} 1`,
-		`comfyvisor_child_restarts_total{cause="crashed"} 1`,
-		`comfyvisor_gate_open 1`,
+		`comfyvisor_child_state{instance="comfyui",state="running"} 0`,
+		`comfyvisor_child_state{instance="comfyui",state="backoff"} 1`,
+		`comfyvisor_child_restarts_total{cause="crashed",instance="comfyui"} 1`,
+		`comfyvisor_gate_open{instance="comfyui"} 1`,
 		`comfyvisor_jobs_running 1`,
 		`comfyvisor_jobs_total{cause="gpu_out_of_memory",outcome="failed"} 1`,
 		`comfyvisor_job_phase_seconds_bucket{phase="execute",le="2.5"} 0`,
@@ -120,8 +120,8 @@ func TestMetricsPage(t *testing.T) {
 			t.Errorf("metrics lack %s", want)
 		}
 	}
-	m.Gate(false)
-	if _, body = get(t, s, "/metrics"); !strings.Contains(body, "\ncomfyvisor_gate_open 0") {
+	m.Gate("comfyui", false)
+	if _, body = get(t, s, "/metrics"); !strings.Contains(body, "\ncomfyvisor_gate_open{instance=\"comfyui\"} 0") {
 		t.Error("the gate is still shown as open")
 	}
 	if _, other := get(t, sources(), "/metrics"); strings.Contains(other, `cause="crashed"`) {

@@ -1,0 +1,207 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+)
+
+const (
+	// wantedInodes is how many files a job has to be able to make.
+	wantedInodes = 64
+	// leftoverAge is how old what was left behind has to be to be removed: the
+	// directory may be shared with other pods, whose jobs are not known here.
+	leftoverAge = time.Hour
+
+	lookLimit   = 2 * time.Second  // for asking a volume for its free space
+	removeLimit = 30 * time.Second // for removing leftovers
+)
+
+// space is what is free on a filesystem.
+type space struct {
+	bytes, inodes int64 // free ones, or -1 where the filesystem does not count
+}
+
+// spaceIn asks the filesystem of dir.
+func spaceIn(dir string) (space, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return space{}, fmt.Errorf("look at free space of %s: %w", dir, err)
+	}
+	free := space{-1, -1}
+	if st.Blocks > 0 {
+		free.bytes = int64(st.Bavail) * st.Frsize
+	}
+	if st.Files > 0 {
+		free.inodes = int64(st.Ffree)
+	}
+	return free, nil
+}
+
+// shortage returns why there is no room for a job that wants so many bytes, nil
+// if there is.
+func (s space) shortage(dir string, want int64) error {
+	bytes := s.bytes >= 0 && s.bytes < want
+	inodes := s.inodes >= 0 && s.inodes < wantedInodes
+	if !bytes && !inodes {
+		return nil
+	}
+	return &fullError{dir, s, want, !bytes}
+}
+
+// fullError says that there is no room for a job's files.
+type fullError struct {
+	dir    string
+	free   space
+	want   int64 // bytes
+	inodes bool  // it is them that there are too few of
+}
+
+func (e *fullError) Error() string {
+	if e.inodes {
+		return fmt.Sprintf("no room for the job's files: the filesystem of %s has inodes for %d more files, %d are wanted",
+			e.dir, e.free.inodes, wantedInodes)
+	}
+	return fmt.Sprintf("no room for the job's files: the filesystem of %s has %s free (%d bytes), %s are wanted (MIN_FREE_MB)",
+		e.dir, megabytes(e.free.bytes), e.free.bytes, megabytes(e.want))
+}
+
+// details are those of a failure.
+func (e *fullError) details() any {
+	return struct {
+		Path   string `json:"path"`
+		Bytes  int64  `json:"free_bytes"`
+		Want   int64  `json:"wanted_bytes"`
+		Inodes int64  `json:"free_inodes"`
+	}{e.dir, e.free.bytes, e.want, e.free.inodes}
+}
+
+// makeRoom returns nil when there is room for a job's files, for which it
+// removes what earlier jobs left behind if it must. A volume that cannot be
+// asked is taken to have room.
+func (l *life) makeRoom(ctx context.Context, images int) error {
+	want := l.w.cfg.MinFree
+	if want == 0 {
+		return nil
+	}
+	dirs := []string{l.slot.OutputDir}
+	if images > 0 {
+		dirs = append(dirs, l.slot.InputDir)
+	}
+	for _, dir := range dirs {
+		short, err := l.shortageIn(ctx, dir, want)
+		if short != nil {
+			l.clear(ctx, short)
+			short, err = l.shortageIn(ctx, dir, want)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case short != nil:
+			return short
+		case errors.Is(err, errStalled):
+			l.log.Warn("free space is not known: the job goes on", zap.String("path", dir), zap.Error(err))
+		}
+	}
+	return nil
+}
+
+// clear removes leftovers, because of a shortage.
+func (l *life) clear(ctx context.Context, short error) {
+	removed, err := touch(ctx, &l.slot.volume, removeLimit, func() (int, error) {
+		return l.slot.removeLeftovers(time.Now().Add(-leftoverAge), l.w.inUse)
+	})
+	if removed > 0 || err != nil {
+		l.log.Warn("leftovers of earlier jobs removed", zap.Int("removed", removed), zap.NamedError("reason", short), zap.Error(err))
+	}
+}
+
+// shortageIn returns why there is no room in dir. The error means that this
+// could not be told.
+func (l *life) shortageIn(ctx context.Context, dir string, want int64) (short, err error) {
+	if dir == "" {
+		return nil, nil
+	}
+	free, err := touch(ctx, &l.slot.volume, lookLimit, func() (space, error) { return spaceIn(dir) })
+	if err != nil {
+		return nil, err
+	}
+	return free.shortage(dir, want), nil
+}
+
+var (
+	folderOfOurs = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	inputOfOurs  = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{3}_`)
+)
+
+// removeLeftovers removes the folders and the inputs of attempts that are not
+// running, if they have not changed since. It returns how many it removed.
+func (s *Slot) removeLeftovers(since time.Time, inUse func(begin string) bool) (removed int, err error) {
+	outputs, err := s.removeOld(s.OutputDir, outputRoot, since, func(d fs.DirEntry) bool {
+		return d.IsDir() && folderOfOurs.MatchString(d.Name()) && !inUse(d.Name())
+	})
+	inputs, ierr := s.removeOld(s.InputDir, ".", since, func(d fs.DirEntry) bool {
+		prefix := inputOfOurs.FindString(d.Name())
+		return d.Type().IsRegular() && prefix != "" && !inUse(strings.TrimSuffix(prefix, "_"))
+	})
+	return outputs + inputs, errors.Join(err, ierr)
+}
+
+// inUse tells whether begin is the beginning of the id of an attempt whose files
+// are in use, in whichever slot: slots may share their directories.
+func (w *Worker) inUse(begin string) bool {
+	return slices.ContainsFunc(w.cfg.Slots, func(s *Slot) bool { return s.volume.inUse(begin) })
+}
+
+// removeOld removes the entries of a folder below dir that are ours and have not
+// changed since. A folder that is not there, or not ours to read, has none.
+func (s *Slot) removeOld(dir, folder string, since time.Time, ours func(fs.DirEntry) bool) (removed int, err error) {
+	root, err := openRoot(dir)
+	if err != nil {
+		return 0, nil
+	}
+	defer root.Close()
+	list, err := fs.ReadDir(root.FS(), folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	for _, d := range list {
+		info, ierr := d.Info()
+		if ierr != nil || !ours(d) || info.ModTime().After(since) {
+			continue
+		}
+		if rerr := root.RemoveAll(path.Join(folder, d.Name())); rerr != nil {
+			err = errors.Join(err, rerr)
+			continue
+		}
+		removed++
+	}
+	return removed, err
+}
+
+// saysFull are the words of the system for a full filesystem or a used up
+// quota, as Python and others quote them.
+var saysFull = []string{"no space left on device", "[errno 28]", "disk quota exceeded", "[errno 122]"}
+
+// diskWasFull tells whether a node failed because it could not write.
+func diskWasFull(e *comfy.NodeFailure) bool {
+	message := strings.ToLower(e.Message)
+	for _, words := range saysFull {
+		if strings.Contains(message, words) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,131 @@
+package worker
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/comfytest"
+)
+
+func TestShortage(t *testing.T) {
+	const want = 1000
+	tests := []struct {
+		name string
+		free space
+		says string // "" if there is room
+	}{
+		{"room", space{1000, wantedInodes}, ""},
+		{"too few bytes", space{999, wantedInodes}, "/out has 0.0 MB free (999 bytes), 0.0 MB are wanted (MIN_FREE_MB)"},
+		{"no byte", space{0, -1}, "(0 bytes)"},
+		{"too few inodes", space{1000, 3}, "/out has inodes for 3 more files, 64 are wanted"},
+		{"both", space{0, 0}, "(0 bytes)"},
+		{"not counted", space{-1, -1}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tt.free.shortage("/out", want)
+			if (err != nil) != (tt.says != "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("shortage of %+v = %v, want %q", tt.free, err, tt.says)
+			}
+		})
+	}
+}
+
+// A node whose file cannot be written for want of space, inodes or quota fails the job as disk_full, which may be tried again; other errors of the system do not.
+func TestFault_Z4_NodeThatCannotWrite(t *testing.T) {
+	p := startPod(t, comfytest.Config{}, nil)
+	tests := []struct{ raised, message, cause string }{
+		{"OSError", "[Errno 28] No space left on device: '/comfyui/output/a.png'", CauseDisk},
+		{"OSError", "[Errno 122] Disk quota exceeded", CauseDisk},
+		{"safetensors_rust.SafetensorError", `Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })`, CauseDisk},
+		{"OSError", "[Errno 2] No such file or directory: 'a.png'", CauseNode},
+		{"ValueError", "latent has no space dimension", CauseNode},
+	}
+	for i, tt := range tests {
+		t.Run(tt.message, func(t *testing.T) {
+			d := p.do(fmt.Sprint("raise-", i), simulated("SimRaise", fmt.Sprintf(`{"exception_type":%q,"message":%q}`, tt.raised, tt.message)))
+			d.wantCause(t, tt.cause)
+			if full := tt.cause == CauseDisk; d.Failure.Retryable != full || (d.Failure.Kind == KindComfyUI) != full {
+				t.Errorf("failure = %+v", d.Failure)
+			}
+		})
+	}
+}
+
+// Of what lies in ComfyUI's directories, only old folders and inputs that bear
+// names of ours are removed, and not those in use.
+func TestLeftoversAreOldAndOurs(t *testing.T) {
+	s := &Slot{OutputDir: t.TempDir(), InputDir: t.TempDir()}
+	running := newAttempt("running", 1)
+	s.volume.keep(running.id)
+	crashed, fresh := newAttempt("crashed", 1), newAttempt("fresh", 1)
+	old := time.Now().Add(-2 * leftoverAge)
+	put := func(dir, name string, at time.Time) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		for _, err := range []error{os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("x"), 0o644),
+			os.Chtimes(path, at, at), os.Chtimes(filepath.Dir(path), at, at)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(s.OutputDir, crashed.folder+"/a.png", old)
+	put(s.OutputDir, running.folder+"/a.png", old)
+	put(s.OutputDir, fresh.folder+"/a.png", time.Now())
+	put(s.OutputDir, "comfyvisor/notes/a.png", old)
+	put(s.OutputDir, "a.png", old)
+	put(s.InputDir, crashed.prefix+"in.png", old)
+	put(s.InputDir, running.prefix+"in.png", old)
+	put(s.InputDir, "3d/in.png", old)
+	put(s.InputDir, "in.png", old)
+
+	removed, err := s.removeLeftovers(time.Now().Add(-leftoverAge), s.volume.inUse)
+	if removed != 2 || err != nil {
+		t.Errorf("removed %d (%v), want 2", removed, err)
+	}
+	want := []string{"a.png", fresh.folder + "/a.png", running.folder + "/a.png", "comfyvisor/notes/a.png"}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), below(t, s.OutputDir)); diff != "" {
+		t.Errorf("outputs (-want +got):\n%s", diff)
+	}
+	want = []string{"3d/in.png", running.prefix + "in.png", "in.png"}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), below(t, s.InputDir)); diff != "" {
+		t.Errorf("inputs (-want +got):\n%s", diff)
+	}
+}
+
+// below are the names of all files below dir, in order.
+func below(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Sorted(slices.Values(names))
+}
+
+// What ComfyUI and the worker call their files is what the guard takes for its own.
+func TestNamesOfAnAttemptAreOurs(t *testing.T) {
+	a := newAttempt("any job", 2)
+	if !folderOfOurs.MatchString(comfy.PromptID("any job", 2)) || !folderOfOurs.MatchString(filepath.Base(a.folder)) {
+		t.Errorf("folder %s is not taken for ours", a.folder)
+	}
+	if got := inputOfOurs.FindString(a.prefix + "in.png"); got != a.prefix {
+		t.Errorf("prefix %q is taken for %q", a.prefix, got)
+	}
+}
