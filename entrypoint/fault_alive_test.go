@@ -1,0 +1,54 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// afflict changes what goes wrong with the ComfyUI that runs now.
+func (p *program) afflict(faults string) {
+	p.t.Helper()
+	resp, err := client.Post("http://127.0.0.1:"+p.env["COMFY_PORT"]+"/sim/faults", "application/json", strings.NewReader(faults))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		p.t.Fatalf("set faults: %s", resp.Status)
+	}
+}
+
+// The thread that executes prompts dies, and tells it on stderr: ComfyUI is
+// replaced at once, not after the stall limit of minutes, and the next job runs.
+func TestFault_L4_DeadPromptWorkerIsHeard(t *testing.T) {
+	t.Parallel()
+	p := start(t, options{env: local})
+	p.waitReady()
+	a := p.job(simulated("SimDie", `{"how":"keyboardinterrupt"}`))
+	if a.Status != "FAILED" || !strings.Contains(a.Error, "prompt worker is dead") {
+		t.Errorf("answer = %+v", a)
+	}
+	if a := p.job(picture(1)); a.Status != "COMPLETED" {
+		t.Errorf("next job: %+v", a)
+	}
+}
+
+// A ComfyUI in its last throes accepts connections and answers nothing: the job
+// at hand waits for its end, and runs again on the next one.
+func TestFault_L4_HalfDeadProcessIsReplaced(t *testing.T) {
+	t.Parallel()
+	p := start(t, options{env: with(local, "SIMCOMFY_TEARDOWN", "500ms")})
+	p.waitReady()
+	pid := p.comfyPID()
+	id := p.submit(slow(1, 1))
+	p.waitLine("comfyui |", "got prompt")
+	p.afflict(`[{"on":"process","do":"teardown"}]`)
+	p.waitLine("process exited", "exited with code 0")
+	if a := p.result(id); a.Status != "COMPLETED" {
+		t.Errorf("answer = %+v", a)
+	}
+	if now := p.comfyPID(); now == pid {
+		t.Error("it is still the same process")
+	}
+}
