@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfytest"
+	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
+	"github.com/comfyvisor/comfyvisor/worker"
+)
+
+// soakSeen is all that is known of one job at the end.
+type soakSeen struct {
+	record *soakRecord // nil if the queue accepted no result
+	queue  runpodtest.Job
+	// starts and ends are its executions as ComfyUI saw them, by attempt.
+	starts, ends [soakAttempts][]comfytest.Execution
+	// losses is how many attempts faults from outside may have cost.
+	losses int
+}
+
+// judge returns everything that is wrong with what became of a job, nothing if
+// it is lawful.
+func (j *soakJob) judge(seen soakSeen) []string {
+	var wrong []string
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+
+	outcome := seen.outcome()
+	if outcome == "" {
+		say("it never ended")
+		return wrong
+	}
+	if lawful := j.lawful(seen.losses); !slices.Contains(lawful, outcome) {
+		say("it ended as %q, lawful are %q", outcome, lawful)
+	}
+	for n := range seen.starts {
+		if runs, excused := len(seen.starts[n]), len(seen.queue.Handouts); runs > excused {
+			say("attempt %d was executed %d times, handed out %d times", n+1, runs, excused)
+		}
+	}
+	if again := len(seen.starts[1]) > 0; again && seen.losses+j.deaths == 0 && len(seen.queue.Handouts) == 1 {
+		say("it was run again though nothing was lost")
+	}
+	if outcome == soakCancelled {
+		if seen.wasTaken() && len(seen.queue.Posts) == 0 {
+			say("it was canceled and its worker never answered")
+		}
+		return wrong
+	}
+	return append(wrong, j.judgeResult(seen)...)
+}
+
+// outcome is how the job ended, "" if it did not.
+func (seen soakSeen) outcome() string {
+	switch {
+	case seen.queue.Outcome != nil && seen.queue.Outcome.Status == runpodtest.Cancelled:
+		return soakCancelled
+	case seen.record != nil:
+		return seen.record.outcome
+	}
+	return ""
+}
+
+// wasTaken tells whether a hand-out reached the worker.
+func (seen soakSeen) wasTaken() bool {
+	return slices.ContainsFunc(seen.queue.Handouts, func(h runpodtest.Handout) bool { return !h.Torn })
+}
+
+// lawful are the outcomes that so many losses allow. One loss is made good by a
+// second attempt, and two are not.
+func (j *soakJob) lawful(losses int) []string {
+	lawful := slices.Clone(j.outcomes)
+	if losses > 0 && losses+j.deaths >= 2 && j.outcomes[0] != worker.CauseBadInput {
+		lawful = append(lawful, worker.CauseCrashed, worker.CausePoisoned, worker.CauseHistory)
+	}
+	return lawful
+}
+
+// judgeResult judges the result that was accepted.
+func (j *soakJob) judgeResult(seen soakSeen) []string {
+	var wrong []string
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	r := seen.record
+	for _, tag := range r.tags {
+		if tag != j.tag {
+			say("its result tells of %s, which is another job's", tag)
+		}
+	}
+	if expected := slices.Contains(j.outcomes, r.outcome); expected && j.tells && !slices.Contains(r.tags, j.tag) {
+		say("its result does not tell %s: %.300s", j.tag, r.message)
+	}
+	if r.outcome != soakCompleted {
+		if r.message == "" {
+			say("its failure has no message")
+		}
+		if strings.HasPrefix(r.outcome, "comfyui_") && r.attempts != 2 {
+			say("ComfyUI was blamed after %d attempts", r.attempts)
+		}
+		return wrong
+	}
+	if len(r.files) != j.files {
+		say("it has %d files, want %d", len(r.files), j.files)
+	}
+	for _, f := range r.files {
+		if strings.HasSuffix(f.name, ".png") && f.colour != j.colour {
+			say("%s is painted in %v, want %v", f.name, f.colour, j.colour)
+		}
+	}
+	if made, ok := seen.made(); !ok || !seen.ran() {
+		say("ComfyUI never executed it to a good end")
+	} else if !slices.EqualFunc(r.files, made, sameFile) {
+		say("its files are %v, and ComfyUI made %v", r.files, made)
+	}
+	return wrong
+}
+
+// made are the files of the last good execution, in the order of their writing.
+func (seen soakSeen) made() ([]comfytest.WrittenFile, bool) {
+	for _, ends := range slices.Backward(seen.ends[:]) {
+		for _, e := range slices.Backward(ends) {
+			if e.Outcome == comfytest.Success {
+				return e.Files, true
+			}
+		}
+	}
+	return nil, false
+}
+
+func sameFile(got soakFile, made comfytest.WrittenFile) bool {
+	return got.name == filepath.Base(made.Path) && got.sha256 == made.SHA256
+}
+
+// soakAttempts is how many attempts at a job are looked for: two for each time
+// that it may have been handed out.
+const soakAttempts = 6
+
+// ran tells whether ComfyUI began any attempt.
+func (seen soakSeen) ran() bool {
+	return slices.ContainsFunc(seen.starts[:], func(runs []comfytest.Execution) bool { return len(runs) > 0 })
+}

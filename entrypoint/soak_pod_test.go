@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/comfytest"
+	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
+)
+
+// soakKey is the queue's key, which must never be told.
+const soakKey = "rpa_soak_canary_0123456789"
+
+// A soak is one comfyvisor, the first process of its namespace, between a
+// simulated queue and a simulated ComfyUI.
+type soak struct {
+	*program
+	q      *runpodtest.Server
+	script string // what the next incarnation does
+	space  string // the PID namespace, "" if there is none of its own
+	base   soakRest
+	jobs   int // submitted so far
+
+	mu      sync.Mutex
+	records map[string]soakRecord
+	done    string // the last small one that completed
+
+	losses  []soakLoss
+	pending *soakPending // a fault of ComfyUI whose effect is not yet known
+	refused time.Time    // when the last fault of a submission was injected
+	counts  soakCounts
+
+	endWatch func() // ends the look-out for zombies
+}
+
+// intoSpace makes the process the first of a PID namespace that is visible in
+// its own /proc.
+const intoSpace = `mount --make-rprivate / && mount -t proc proc /proc && exec "$0"`
+
+// needSpace skips the test where no such namespace can be made.
+func needSpace(t *testing.T) {
+	t.Helper()
+	try := exec.Command("/bin/sh", "-c", intoSpace, "true")
+	try.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		try.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		try.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+	}
+	if out, err := try.CombinedOutput(); err != nil {
+		t.Skipf("no PID namespace with a /proc of its own can be made here: %v: %s", err, out)
+	}
+}
+
+func startSoak(t *testing.T, version string) *soak {
+	t.Helper()
+	needSpace(t)
+	s := &soak{records: make(map[string]soakRecord), script: filepath.Join(t.TempDir(), "script.json"), counts: newSoakCounts(version)}
+	s.q = runpodtest.NewServer(t, runpodtest.Config{
+		APIKey: soakKey, Hold: 10 * time.Second, HoldStop: 10 * time.Second,
+		Lease: 4 * time.Second, PingInterval: time.Second, Result: s.accept,
+	})
+	s.play(nil)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.program = start(t, options{
+		pid1: true, binary: "/bin/sh", args: []string{"-c", intoSpace, self},
+		env: with(s.q.Env(), "SIMCOMFY_VERSION", version, "SIMCOMFY_SCRIPT", s.script, "SIMCOMFY_TEARDOWN", "50ms",
+			"RESTART_BACKOFF_MAX", "200ms", "RESTART_BOOT_FAILURES", "50", "LIVENESS_INTERVAL", "250ms", "LIVENESS_SILENCE", "20s",
+			"WEBSOCKET_RECONNECT_DELAY_S", "1", "PROGRESS_INTERVAL", "100ms"),
+	})
+	t.Cleanup(func() { s.shorten(200) })
+	s.waitReady()
+	s.space, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", s.cmd.Process.Pid))
+	s.watchZombies()
+	return s
+}
+
+// accept takes down a result. The queue calls it with each that it accepts.
+func (s *soak) accept(job string, body []byte) error {
+	r, err := readSoakRecord(body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[job] = r
+	if r.outcome == soakCompleted && len(body) < 1<<20 {
+		s.done = job
+	}
+	return err
+}
+
+func (s *soak) record(job string) *soakRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.records[job]; ok {
+		return &r
+	}
+	return nil
+}
+
+// until waits for something to become true.
+func (s *soak) until(what string, cond func() bool) {
+	s.t.Helper()
+	deadline := time.After(2 * patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-s.ended:
+			s.t.Fatalf("comfyvisor ended with code %d before %s", s.code, what)
+		case <-deadline:
+			s.t.Fatalf("too late: %s; state %+v", what, s.state())
+		}
+	}
+}
+
+// soakState is what /debug/state tells.
+type soakState struct {
+	Jobs      int
+	Instances []struct {
+		PID, Incarnation int
+		Ready            bool
+		Reason, Job      string
+	}
+}
+
+func (s *soak) state() (state soakState) {
+	s.t.Helper()
+	s.get(s.status+"/debug/state", &state)
+	return state
+}
+
+// play writes what the next incarnation is to do, nil for nothing special.
+func (s *soak) play(act *soakAct) {
+	starts := 0
+	if text, err := os.ReadFile(s.script + ".count"); err == nil {
+		_, _ = fmt.Sscan(string(text), &starts)
+	}
+	acts := make([]soakAct, starts)
+	if act != nil {
+		acts = append(acts, *act)
+	}
+	raw, err := json.Marshal(acts)
+	if err == nil {
+		err = errors.Join(os.WriteFile(s.script+".next", raw, 0o644), os.Rename(s.script+".next", s.script))
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// ask sends a request to ComfyUI itself, and reports whether it was answered.
+func (s *soak) ask(method, path, body string, into any) bool {
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://127.0.0.1:"+s.env["COMFY_PORT"]+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	quick := http.Client{Transport: client.Transport, Timeout: 5 * time.Second}
+	resp, err := quick.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	if into == nil {
+		return resp.StatusCode == http.StatusOK
+	}
+	return json.NewDecoder(resp.Body).Decode(into) == nil
+}
+
+// logOf prints the last lines of the log that are about a job.
+func (s *soak) logOf(j *soakJob) {
+	words := []string{j.id, j.tag, comfy.PromptID(j.id, 1), comfy.PromptID(j.id, 2)}
+	var about []string
+	for line := range strings.Lines(s.log()) {
+		if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) }) {
+			about = append(about, line)
+		}
+	}
+	s.t.Logf("the log of %s:\n%s", j.id, strings.Join(about[max(0, len(about)-200):], ""))
+}
+
+// forget drops what was needed to judge a block.
+func (s *soak) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.records)
+	s.losses, s.done = nil, ""
+}
+
+// turnLog reads the log of a block, and begins a new one.
+func (s *soak) turnLog() {
+	s.t.Helper()
+	log := s.log()
+	if strings.Contains(log, soakKey) {
+		s.t.Error("the log tells the queue's key")
+	}
+	s.counts.readLog(log)
+	s.shorten(0)
+}
+
+// shorten stores the log if that is asked for, and drops all but its last lines:
+// the whole of it would bury what matters.
+func (s *soak) shorten(lines int) {
+	if err := keepSoak(s.counts.version+".log", []byte(s.log())); err != nil {
+		s.t.Error(err)
+	}
+	s.program.mu.Lock()
+	defer s.program.mu.Unlock()
+	s.lines = s.lines[max(0, len(s.lines)-lines):]
+}
+
+// turnLedger reads what ComfyUI has executed, by prompt id: what was started,
+// and what came to an end. It begins a new ledger.
+func (s *soak) turnLedger() (starts, ends map[string][]comfytest.Execution) {
+	s.t.Helper()
+	ledger := s.env["SIMCOMFY_LEDGER"]
+	raw, err := os.ReadFile(ledger)
+	if err = errors.Join(err, os.Truncate(ledger, 0), keepSoak(s.counts.version+".jsonl", raw)); err != nil {
+		s.t.Fatal(err)
+	}
+	starts, ends = make(map[string][]comfytest.Execution), make(map[string][]comfytest.Execution)
+	for line := range bytes.Lines(raw) {
+		var e comfytest.Execution
+		if err := json.Unmarshal(line, &e); err != nil {
+			s.t.Fatalf("ledger: %v: %s", err, line)
+		}
+		into := ends
+		if e.Outcome == comfytest.Running {
+			into = starts
+		}
+		into[e.PromptID] = append(into[e.PromptID], e)
+	}
+	return starts, ends
+}
+
+// keepSoak appends to a file of -soak.keep, if that is given.
+func keepSoak(name string, content []byte) error {
+	if *soakKeep == "" {
+		return nil
+	}
+	if err := os.MkdirAll(*soakKeep, 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(*soakKeep, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
+}

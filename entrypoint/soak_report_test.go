@@ -1,0 +1,169 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
+)
+
+// soakCounts is what a soak has to tell at its end.
+type soakCounts struct {
+	version  string
+	begun    time.Time
+	outcomes map[string]int
+	tried    map[string]int // faults by name
+	took     map[string]int // of which had an effect
+	kills    []time.Time    // since the log was read last
+	rests    []soakRest
+	backlog  time.Duration // longest time from the last fault to the last end
+	longest  time.Duration // of a zombie
+	// recoveries are the times from a kill to an open gate.
+	recoveries   []time.Duration
+	incarnations int
+	slowest      []soakSlow // the longest first
+	// doubled are jobs that ComfyUI started twice, spoilt those that two deaths failed.
+	doubled, spoilt int
+}
+
+func newSoakCounts(version string) soakCounts {
+	return soakCounts{version: version, begun: time.Now(), outcomes: make(map[string]int), tried: make(map[string]int), took: make(map[string]int)}
+}
+
+func (c *soakCounts) injected(name string, took bool) {
+	c.tried[name]++
+	if took {
+		c.took[name]++
+	}
+}
+
+func (c *soakCounts) tookEffect(name string) { c.took[name]++ }
+
+func (c *soakCounts) zombie(d time.Duration) { c.longest = max(c.longest, d) }
+
+// A soakSlow is a job that took long.
+type soakSlow struct {
+	took      time.Duration
+	id, story string
+}
+
+// soakSlowest is how many of them are told.
+const soakSlowest = 5
+
+// count counts the end of a job.
+func (c *soakCounts) count(j *soakJob, seen soakSeen) {
+	outcome := seen.outcome()
+	c.outcomes[strings.Fields(j.kind)[0]+" → "+outcome]++
+	if len(seen.starts[1]) > 0 {
+		c.doubled++
+	}
+	if !slices.Contains(j.outcomes, outcome) {
+		c.spoilt++
+	}
+	first := slices.IndexFunc(seen.queue.Handouts, func(h runpodtest.Handout) bool { return !h.Torn })
+	if first < 0 || seen.queue.Outcome == nil {
+		return
+	}
+	took := lastWord(seen.queue).Sub(seen.queue.Handouts[first].At).Round(time.Millisecond)
+	c.slowest = append(c.slowest, soakSlow{took, j.id, j.kind + " → " + outcome})
+	slices.SortFunc(c.slowest, func(a, b soakSlow) int { return cmp.Compare(b.took, a.took) })
+	c.slowest = c.slowest[:min(soakSlowest, len(c.slowest))]
+}
+
+// report is one screen.
+func (s *soak) report(seed uint64, replay string) string {
+	c := &s.counts
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-13s "+format+"\n", append([]any{name}, args...)...)
+	}
+	took := time.Since(c.begun)
+	fmt.Fprintf(&b, "soak of ComfyUI %s, seed %d\n", c.version, seed)
+	line("jobs", "%d in %v, %.1f a second; %d ran twice, %d failed by two deaths", s.jobs, took.Round(time.Millisecond),
+		float64(s.jobs)/took.Seconds(), c.doubled, c.spoilt)
+	for _, name := range slices.Sorted(maps.Keys(c.outcomes)) {
+		line("", "%4d %s", c.outcomes[name], name)
+	}
+	tried, hit := 0, 0
+	var faults []string
+	for _, name := range slices.Sorted(maps.Keys(c.tried)) {
+		tried, hit = tried+c.tried[name], hit+c.took[name]
+		faults = append(faults, fmt.Sprintf("%s %d/%d", name, c.took[name], c.tried[name]))
+	}
+	line("faults", "%d took effect of %d", hit, tried)
+	for group := range slices.Chunk(faults, 3) {
+		line("", "%s", strings.Join(group, ", "))
+	}
+	ledger := s.q.Ledger()
+	line("queue", "calls that went wrong: %v; %d takes, %d pings", ledger.Faults, len(ledger.Takes), len(ledger.Pings))
+	slices.Sort(c.recoveries)
+	line("incarnations", "%d; from kill to open gate p50 %v, p99 %v, max %v (%d kills)", c.incarnations,
+		soakQuantile(c.recoveries, 0.5), soakQuantile(c.recoveries, 0.99), soakQuantile(c.recoveries, 1), len(c.recoveries))
+	for i, r := range append([]soakRest{s.base}, c.rests...) {
+		line("at rest", "block %d: %d fds, %d goroutines, %d MB resident, heap %d MB", i, r.fds, r.goroutines, r.rss>>20, r.heap>>20)
+	}
+	for _, slow := range c.slowest {
+		line("slow", "%v %s %s", slow.took, slow.id, slow.story)
+	}
+	line("longest", "backlog %v, zombie %v", c.backlog.Round(time.Millisecond), c.longest.Round(time.Millisecond))
+	line("replay", "%s", replay)
+	return b.String()
+}
+
+// readLog takes incarnations and recoveries from a part of comfyvisor's log. A
+// recovery is the time from a kill to the next opening of the gate.
+func (c *soakCounts) readLog(log string) {
+	c.incarnations += len(timesOf(log, "process running"))
+	opened := timesOf(log, "gate open")
+	for _, killed := range c.kills {
+		i := slices.IndexFunc(opened, func(at time.Time) bool { return at.After(killed) })
+		if i >= 0 {
+			c.recoveries = append(c.recoveries, opened[i].Sub(killed))
+		}
+	}
+	c.kills = nil
+}
+
+// timesOf are the times of all lines with a message.
+func timesOf(log, message string) (times []time.Time) {
+	for text := range strings.Lines(log) {
+		var line struct {
+			Time    time.Time
+			Message string
+		}
+		if strings.Contains(text, message) && json.Unmarshal([]byte(text), &line) == nil && line.Message == message {
+			times = append(times, line.Time)
+		}
+	}
+	return times
+}
+
+// checkInjectors fails the test for a fault that was tried often and never hit:
+// it proves nothing.
+func (c *soakCounts) checkInjectors(t *testing.T) {
+	for name, tried := range c.tried {
+		if tried >= 20 && c.took[name] == 0 {
+			t.Errorf("the fault %q was tried %d times and never took effect", name, tried)
+		}
+	}
+}
+
+func soakQuantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[int(q*float64(len(sorted)-1))].Round(time.Millisecond)
+}
+
+// soakUnderRace tells whether the race detector is on, which multiplies memory.
+func soakUnderRace() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
