@@ -5,6 +5,8 @@ FLAGS   := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 TOOLS   := $(CURDIR)/bin/tools
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
+# Tests wait more than they compute: more of them at a time than there are cores.
+TEST    := $(GO) test $(RACE) -parallel 6
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -24,15 +26,16 @@ demo: build ## Run a job, kill ComfyUI in the middle of another, and leave the A
 
 .PHONY: test
 test: ## Run all tests, with the race detector where there is a C compiler
-	$(GO) test $(RACE) ./...
+	$(TEST) ./...
 
 .PHONY: soak
 soak: ## Run the crash-recovery soak for long: make soak JOBS=5000 SEED=7
-	$(GO) test $(RACE) ./entrypoint -run '^TestSoak' -count=1 -v -timeout 60m -soak.jobs=$(or $(JOBS),5000) $(if $(SEED),-soak.seed=$(SEED))
+	$(GO) test $(RACE) ./entrypoint -run '^TestSoak' -count=1 -v -timeout 60m -soak.jobs=$(or $(JOBS),5000) -soak.seed=$(or $(SEED),0)
 
 .PHONY: bench
-bench: ## Run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## Measure everything and write the table of docs/benchmarks.md
+	$(GO) test ./entrypoint -run '^TestBenchmarkTable$$' -count=1 -v -timeout 30m -bench.table -test.benchtime=3s
+	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v /entrypoint$$)
 
 .PHONY: check
 check: fmt vet lint test vuln ## Everything that has to pass: gofmt, vet, staticcheck, tests, govulncheck
