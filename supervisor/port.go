@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -89,40 +88,6 @@ func (s *Supervisor) CheckPort() error {
 		}
 	}
 	return fmt.Errorf("%w: %d is held by %s: stop that, or use another port", ErrPortBusy, s.cfg.Port, holder)
-}
-
-// reachable are the local addresses, as the kernel writes them, at which
-// 127.0.0.1 is answered.
-var reachable = []string{
-	"00000000", "0100007F", // 0.0.0.0, 127.0.0.1
-	"00000000000000000000000000000000", "0000000000000000FFFF00000100007F", // ::, ::ffff:127.0.0.1
-}
-
-// listeners returns the sockets that listen on a port, as links to them read.
-func listeners(port int) (sockets []string) {
-	const listening = "0A"
-	mark := []byte(" " + listening + " ") // most lines are other sockets
-	for _, file := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		for line := range bytes.Lines(content) {
-			if !bytes.Contains(line, mark) {
-				continue
-			}
-			fields := strings.Fields(string(line))
-			if len(fields) < 10 || fields[3] != listening {
-				continue
-			}
-			address, hex, _ := strings.Cut(fields[1], ":")
-			n, err := strconv.ParseUint(hex, 16, 16)
-			if err == nil && int(n) == port && slices.Contains(reachable, address) {
-				sockets = append(sockets, "socket:["+fields[9]+"]")
-			}
-		}
-	}
-	return sockets
 }
 
 // holds tells whether a process has one of the sockets open.
