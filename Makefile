@@ -6,7 +6,7 @@ TOOLS   := $(CURDIR)/bin/tools
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 # Tests wait more than they compute: more of them at a time than there are cores.
-TEST    := $(GO) test $(RACE) -parallel 6
+TEST    := $(GO) test $(RACE) -parallel 4
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0

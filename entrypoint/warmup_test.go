@@ -56,6 +56,8 @@ func TestWarmUpComesBeforeTheFirstJobOfEachComfyUI(t *testing.T) {
 	if got, want := colours(p.executions()), []int{1, 2, 3, 1, 2, 4}; !slices.Equal(got, want) {
 		t.Errorf("executed %v, want %v", got, want)
 	}
+	p.signal(syscall.SIGTERM) // a job is cleared away after its answer
+	p.exit()
 	if left, _ := filepath.Glob(filepath.Join(p.dir, "output", "*", "*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
