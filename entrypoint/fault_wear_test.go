@@ -96,17 +96,6 @@ func TestFault_Z6_MemoryLimitFollowsTheContainer(t *testing.T) {
 	}
 }
 
-// The twin of C12: without it the kernel kills ComfyUI with a job inside.
-func TestFault_C12_TwinWithoutRestartsIsKilled(t *testing.T) {
-	t.Parallel()
-	p := confined(t, 256, local)
-	p.waitReady()
-	for i := range 8 {
-		p.job(simulated("SimLeak", fmt.Sprintf(`{"mb":60,"seed":%d}`, i)))
-	}
-	p.waitLine("process exited", "out of memory")
-}
-
 func TestRestartAtMemoryIsAShare(t *testing.T) {
 	t.Parallel()
 	for value, good := range map[string]bool{"0": true, "0.9": true, "1": true, "1.5": false, "-1": false, "90%": false} {

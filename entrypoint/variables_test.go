@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ func TestVariable_COMFY_LOG_LEVEL(t *testing.T) {
 			if a := p.job(picture(1)); a.Status != "COMPLETED" {
 				t.Fatalf("job: %+v", a)
 			}
+			p.signal(syscall.SIGTERM) // the log is complete when the program has ended
+			p.exit()
 			if got := strings.Contains(p.log(), "got prompt"); got != started {
 				t.Errorf("ComfyUI logged \"got prompt\": %v, want %v", got, started)
 			}
