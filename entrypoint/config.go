@@ -15,6 +15,7 @@ import (
 //	min,max the bounds of a number or a duration, or the length of a secret
 //	unit    the variable is a bare number of these
 //	format  url, address or words: what the text has to look like
+//	also    what other programs call it; see adopt for when those names count
 type Config struct {
 	General GeneralConfig `group:"General"`
 	Comfy   ComfyConfig   `group:"ComfyUI"`
@@ -24,6 +25,10 @@ type Config struct {
 	Watch   WatchConfig   `group:"Supervision"`
 	Log     LogConfig     `group:"Logs and status"`
 	Queue   QueueConfig   `group:"Queue"`
+
+	// Adopted are the variables that have the value of another program's name
+	// for them, with that name.
+	Adopted map[string]string
 }
 
 // GeneralConfig is what changes the whole program.
@@ -68,16 +73,16 @@ type JobsConfig struct {
 
 // BucketConfig is where files of results are kept.
 type BucketConfig struct {
-	Endpoint        string        `env:"BUCKET_ENDPOINT_URL" format:"url" help:"where the bucket is; unset means that files travel inside the result, as base64"`
-	AccessKeyID     secret.Text   `env:"BUCKET_ACCESS_KEY_ID" help:"required with BUCKET_ENDPOINT_URL"`
-	SecretAccessKey secret.Text   `env:"BUCKET_SECRET_ACCESS_KEY" help:"required with BUCKET_ENDPOINT_URL"`
-	Region          string        `env:"AWS_DEFAULT_REGION" help:"the region; unset means the one that the endpoint's host tells"`
-	Name            string        `env:"BUCKET_NAME" help:"the bucket, where BUCKET_ENDPOINT_URL does not name it"`
+	Endpoint        string        `env:"BUCKET_ENDPOINT_URL" also:"S3_ENDPOINT_URL AWS_ENDPOINT_URL" format:"url" help:"where the bucket is; unset means that files travel inside the result, as base64"`
+	AccessKeyID     secret.Text   `env:"BUCKET_ACCESS_KEY_ID" also:"S3_ACCESS_KEY_ID S3_ACCESS_KEY AWS_ACCESS_KEY_ID" help:"required with BUCKET_ENDPOINT_URL"`
+	SecretAccessKey secret.Text   `env:"BUCKET_SECRET_ACCESS_KEY" also:"S3_SECRET_ACCESS_KEY S3_SECRET_KEY AWS_SECRET_ACCESS_KEY" help:"required with BUCKET_ENDPOINT_URL"`
+	Region          string        `env:"AWS_DEFAULT_REGION" also:"S3_REGION AWS_REGION" help:"the region; unset means the one that the endpoint's host tells"`
+	Name            string        `env:"BUCKET_NAME" also:"S3_BUCKET_NAME S3_BUCKET" help:"the bucket, where BUCKET_ENDPOINT_URL does not name it"`
 	Prefix          string        `env:"BUCKET_PREFIX" help:"folder in the bucket, put before BUCKET_KEY_TEMPLATE"`
 	KeyTemplate     string        `env:"BUCKET_KEY_TEMPLATE" envDefault:"{date}/{job_id}/{filename}" help:"the key of each file, made of {date} {job_id} {node} {filename} {name} {ext} {index}"`
-	PresignExpiry   time.Duration `env:"BUCKET_PRESIGN_EXPIRY" envDefault:"7d" min:"1s" max:"7d" help:"how long the URLs in results are valid, where the store has presigned ones"`
-	PublicURL       string        `env:"BUCKET_PUBLIC_URL" format:"url" help:"URL under which anybody can read the bucket; results then have plain URLs below it"`
-	Style           string        `env:"BUCKET_ADDRESSING_STYLE" envDefault:"auto" oneof:"auto path virtual" help:"whether the bucket is named in the path or in the host; auto tells it from the endpoint"`
+	PresignExpiry   time.Duration `env:"BUCKET_PRESIGN_EXPIRY" also:"S3_SIGNED_URL_EXPIRY" envDefault:"7d" min:"1s" max:"7d" help:"how long the URLs in results are valid, where the store has presigned ones"`
+	PublicURL       string        `env:"BUCKET_PUBLIC_URL" also:"S3_PUBLIC_URL" format:"url" help:"URL under which anybody can read the bucket; results then have plain URLs below it"`
+	Style           string        `env:"BUCKET_ADDRESSING_STYLE" also:"S3_ADDRESSING_STYLE" envDefault:"auto" oneof:"auto path virtual" help:"whether the bucket is named in the path or in the host; auto tells it from the endpoint"`
 }
 
 // APIConfig is where the local API listens.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func comfyEnv(environ []string, cfg Config, session string) []string {
 // A childFilter decides which variables ComfyUI, and so every custom node, is
 // given. By default all but ours are: nodes need variables that nobody can list.
 // AWS credentials are given too, because nodes use them and we do not, unless
-// they have the values of our own. The strict filter gives only those that are
+// they have the values of our own or stand in for them. The strict filter gives only those that are
 // known to be needed and do not look like a secret.
 type childFilter struct {
 	strict bool
@@ -48,9 +49,15 @@ type childFilter struct {
 // newChildFilter takes the values of our secrets from environ.
 func newChildFilter(environ []string, strict bool) childFilter {
 	f := childFilter{strict: strict}
+	given := make(map[string]string)
+	for _, s := range environ {
+		name, value, _ := strings.Cut(s, "=")
+		given[name] = strings.TrimSpace(value)
+	}
+	adopted := adopt(given)
 	ours := make(map[string]bool)
 	for _, v := range variables() {
-		ours[v.Name] = v.kind == secretKind
+		ours[cmp.Or(adopted[v.Name], v.Name)] = v.kind == secretKind
 	}
 	for _, s := range environ {
 		name, value, _ := strings.Cut(s, "=")

@@ -25,17 +25,18 @@ func configFromEnv(environ []string) (Config, error) {
 			given[name] = strings.TrimSpace(value)
 		}
 	}
-	var cfg Config
+	cfg := Config{Adopted: adopt(given)}
 	var faults []error
 	values := make(map[string]string)
 	for _, v := range variables() {
 		values[v.Name], _ = v.read(v.Default)
-		if given[v.Name] == "" {
+		name := cmp.Or(cfg.Adopted[v.Name], v.Name)
+		if given[name] == "" {
 			continue
 		}
-		value, ok := v.read(given[v.Name])
+		value, ok := v.read(given[name])
 		if !ok {
-			faults = append(faults, v.fault(given[v.Name]))
+			faults = append(faults, v.fault(name, given[name]))
 			continue
 		}
 		values[v.Name] = value

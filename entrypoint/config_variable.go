@@ -22,6 +22,7 @@ type variable struct {
 	Default string
 	Help    string
 	OneOf   []string
+	Also    []string // names that other programs have for it
 
 	tag   reflect.StructTag
 	kind  reflect.Type
@@ -41,6 +42,9 @@ var (
 func variables() []variable {
 	var all []variable
 	for group := range reflect.TypeFor[Config]().Fields() {
+		if group.Tag == "" {
+			continue
+		}
 		for field := range group.Type.Fields() {
 			all = append(all, variable{
 				Group:   group.Tag.Get("group"),
@@ -48,6 +52,7 @@ func variables() []variable {
 				Default: field.Tag.Get("envDefault"),
 				Help:    field.Tag.Get("help"),
 				OneOf:   strings.Fields(field.Tag.Get("oneof")),
+				Also:    strings.Fields(field.Tag.Get("also")),
 				tag:     field.Tag,
 				kind:    field.Type,
 				index:   append(slices.Clone(group.Index), field.Index...),
@@ -160,10 +165,11 @@ func (v variable) hidden() bool {
 	return v.kind == secretKind || v.tag.Get("format") == "url" || v.tag.Get("format") == "words"
 }
 
-// fault says what is wrong with a value that read has refused.
-func (v variable) fault(raw string) error {
+// fault says what is wrong with the value of name, the variable's or another
+// program's for it, which read has refused.
+func (v variable) fault(name, raw string) error {
 	if v.hidden() {
-		return fmt.Errorf("%s: want %s", v.Name, v.want())
+		return fmt.Errorf("%s: want %s", name, v.want())
 	}
 	shown := raw
 	if len(shown) > 60 {
@@ -172,7 +178,7 @@ func (v variable) fault(raw string) error {
 	if q := strconv.QuoteToASCII(shown); q != `"`+shown+`"` {
 		shown = q
 	}
-	return fmt.Errorf("%s=%s: want %s", v.Name, shown, v.want())
+	return fmt.Errorf("%s=%s: want %s", name, shown, v.want())
 }
 
 // want describes the values allowed.

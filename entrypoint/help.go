@@ -47,6 +47,9 @@ func (v variable) meaning() string {
 	if len(v.OneOf) > 0 {
 		text += " (" + strings.Join(v.OneOf, ", ") + ")"
 	}
+	if len(v.Also) > 0 {
+		text += "; also read from " + strings.Join(v.Also, ", ")
+	}
 	if v.Default != "" {
 		text += " [" + v.Default + "]"
 	}

@@ -118,5 +118,8 @@ func (v variable) markdown() string {
 	if len(v.OneOf) > 0 {
 		help += " (`" + strings.Join(v.OneOf, "`, `") + "`)"
 	}
+	if len(v.Also) > 0 {
+		help += "; also read from `" + strings.Join(v.Also, "`, `") + "`"
+	}
 	return fmt.Sprintf("| %s | %s | %s |\n", code(v.Name), code(v.Default), strings.ReplaceAll(help, "|", `\|`))
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -78,6 +80,10 @@ func newStore(cfg Config, log *zap.Logger) (worker.Store, error) {
 	}, log.Named("s3"))
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
+	}
+	if len(cfg.Adopted) > 0 {
+		log.Info("S3 is set up by variables of other programs' names, whose secrets ComfyUI is not given unless COMFY_ENV_PASS names them",
+			zap.Strings("variables", slices.Sorted(maps.Values(cfg.Adopted))))
 	}
 	return store, nil
 }
