@@ -65,7 +65,7 @@ type JobsConfig struct {
 	MaxDownload      int           `env:"MAX_DOWNLOAD_MB" envDefault:"1024" max:"1048576" help:"how many megabytes a job may download in all, for the files that its input names by URL; 0 refuses URLs"`
 	PrivateURLs      bool          `env:"ALLOW_PRIVATE_URLS" envDefault:"false" help:"download from any address and port, also from those that only this pod can reach; for use at home, where nobody else sends jobs"`
 	ProgressInterval time.Duration `env:"PROGRESS_INTERVAL" envDefault:"2s" min:"100ms" help:"least time between two reports of a job's progress"`
-	Previews         bool          `env:"PROGRESS_PREVIEWS" envDefault:"false" help:"show unfinished pictures: ComfyUI is started with --preview-method auto, and a job's stream has one at most every PROGRESS_INTERVAL"`
+	Previews         bool          `env:"PROGRESS_PREVIEWS" envDefault:"false" help:"show unfinished pictures in a job's stream, one at most every PROGRESS_INTERVAL; for that, and for the console, which comes with SERVE_API_LOCALLY, ComfyUI is started with --preview-method auto unless COMFY_EXTRA_ARGS has the flag"`
 	SocketAttempts   int           `env:"WEBSOCKET_RECONNECT_ATTEMPTS" envDefault:"5" max:"1000" help:"how often a broken websocket is opened again during a job, the first time at once; then the job goes on by polling"`
 	SocketDelay      time.Duration `env:"WEBSOCKET_RECONNECT_DELAY_S" envDefault:"3" unit:"s" max:"3600" help:"seconds between those attempts"`
 	SocketTrace      bool          `env:"WEBSOCKET_TRACE" envDefault:"false" help:"log every frame of the websocket"`

@@ -53,7 +53,7 @@ func standardFlags(cfg Config) [][]string {
 	if cfg.General.Local {
 		flags = append(flags, []string{"--listen"})
 	}
-	if cfg.Jobs.Previews {
+	if cfg.Jobs.Previews || cfg.General.Local { // the console shows them
 		flags = append(flags, []string{"--preview-method", "auto"})
 	}
 	if cfg.Comfy.OutputDir != "" {

@@ -13,12 +13,13 @@ const module = "github.com/comfyvisor/comfyvisor/"
 // mayImport is the import graph of ARCHITECTURE.md: what each package may import
 // of ours.
 var mayImport = map[string][]string{
-	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
+	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/console", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
 		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status"},
 	"worker":            {"health", "internal/comfy", "internal/fetch", "internal/gpuerror", "internal/job", "internal/nodeinfo", "internal/payload"},
 	"supervisor":        {},
 	"health":            {},
 	"internal/comfy":    {},
+	"internal/console":  {"internal/event"},
 	"internal/event":    {},
 	"internal/fetch":    {},
 	"internal/gpuerror": {},

@@ -228,9 +228,10 @@ func (in *instance) line(l supervisor.Line) {
 	if l.Stream == "stderr" {
 		in.slot.Told(l.Text)
 	}
-	in.seen.bus.Publish(event.Line{At: l.Time, Instance: in.name, Incarnation: l.Incarnation, Stream: l.Stream, Text: in.seen.scrub(l.Text)})
+	job := in.slot.Running()
+	in.seen.bus.Publish(event.Line{At: l.Time, Instance: in.name, Incarnation: l.Incarnation, Stream: l.Stream, Job: job, Text: in.seen.scrub(l.Text)})
 	fields := []zap.Field{zap.String("stream", l.Stream)}
-	if job := in.slot.Running(); job != "" {
+	if job != "" {
 		fields = append(fields, zap.String("job", job))
 	}
 	in.lines.Info(l.Text, fields...)

@@ -33,10 +33,14 @@ func (o observer) gate(instance string, reason error) {
 // child tells of a change of the child's state.
 func (o observer) child(instance string, t supervisor.Transition, pid int) {
 	o.metrics.ChildState(instance, string(t.From), string(t.To))
-	if t.Exit != nil && t.To == supervisor.StateBackoff {
-		o.metrics.Restarted(instance, exitKind(*t.Exit))
+	e := event.Child{At: t.At, Instance: instance, Incarnation: t.Incarnation, PID: pid, From: string(t.From), To: string(t.To), Reason: t.Reason}
+	if t.Exit != nil {
+		e.End = exitKind(*t.Exit)
+		if t.To == supervisor.StateBackoff {
+			o.metrics.Restarted(instance, e.End)
+		}
 	}
-	o.bus.Publish(event.Child{At: t.At, Instance: instance, Incarnation: t.Incarnation, PID: pid, From: string(t.From), To: string(t.To), Reason: t.Reason})
+	o.bus.Publish(e)
 }
 
 // exitKind is a word for the end of an incarnation, one of few.
@@ -58,12 +62,14 @@ func exitKind(e supervisor.Exit) string {
 	return "exit"
 }
 
+// gauges tells what is in use.
+func (o observer) gauges(g event.Gauges) { o.bus.Publish(g) }
+
 // job tells of a phase of a job.
 func (o observer) job(e worker.Event) {
 	switch {
 	case e.Progress != nil:
-		p := e.Progress
-		o.bus.Publish(event.Progress{At: e.At, Job: e.Job, Percent: p.Percent, Node: p.Node, Class: p.Class, Title: p.Title, Step: p.Step, Steps: p.Steps})
+		o.progress(e)
 		return
 	case e.Phase == worker.PhaseTake:
 		o.metrics.JobTaken()
@@ -74,6 +80,19 @@ func (o observer) job(e worker.Event) {
 		if r.Failure != nil {
 			told.Cause = r.Failure.Cause
 		}
+	}
+	o.bus.Publish(told)
+}
+
+// progress tells how far a job has come.
+func (o observer) progress(e worker.Event) {
+	p := e.Progress
+	told := event.Progress{
+		At: e.At, Job: e.Job, Percent: p.Percent, Node: p.Node, Class: p.Class, Title: p.Title,
+		Step: p.Step, Steps: p.Steps, Left: time.Duration(p.Left * float64(time.Second)),
+	}
+	if p.Preview != nil {
+		told.Preview = &event.Preview{MIME: p.Preview.MIME, Data: p.Preview.Data}
 	}
 	o.bus.Publish(told)
 }

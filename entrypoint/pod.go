@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/run"
 	"go.uber.org/zap"
 
+	"github.com/comfyvisor/comfyvisor/internal/console"
 	"github.com/comfyvisor/comfyvisor/internal/event"
 	"github.com/comfyvisor/comfyvisor/internal/runpod"
 	"github.com/comfyvisor/comfyvisor/internal/secret"
@@ -29,7 +30,9 @@ type pod struct {
 	jobs   source
 	work   *worker.Worker
 	page   *status.Server
-	hurry  chan struct{} // closed when the stop must be immediate
+	seen   observer
+	watch  *console.Console // nil where no local API shows it
+	hurry  chan struct{}    // closed when the stop must be immediate
 	panics *containment
 }
 
@@ -46,7 +49,10 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if store != nil {
 		seen.stored = "s3"
 	}
-	p := &pod{cfg: cfg, log: log, hurry: make(chan struct{}), panics: seen.panics, reaper: supervisor.NewReaper(log.Named("reaper"))}
+	p := &pod{cfg: cfg, log: log, hurry: make(chan struct{}), panics: seen.panics, reaper: supervisor.NewReaper(log.Named("reaper")), seen: seen}
+	if cfg.General.Local && file == "" {
+		p.watch = console.New(console.Config{Bus: seen.bus, Version: version})
+	}
 	if p.flight, err = newPreflight(cfg, environ, log); err != nil {
 		return nil, err
 	}
@@ -76,6 +82,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		Drain: cfg.Watch.StopBudget * 2 / 3, Deliver: cfg.Watch.StopBudget / 6, Hurry: p.hurry,
 		Guard:   func(value string) func() { return scrub.Add(value) },
 		Observe: func(e worker.Event) { p.panics.do("observer", func() { seen.job(e) }) },
+		Watched: func() bool { return p.watch != nil && p.watch.Watched() },
 	}, log.Named("worker"))
 	p.comfys.warmBy(p.work)
 	p.page, err = status.Listen(cfg.Log.StatusAddr, status.Sources{
@@ -143,10 +150,14 @@ func (p *pod) run(taken <-chan os.Signal) error {
 	ended := sig.actor(&g) // ends the group on SIGTERM or SIGINT
 	defer ended()
 	part := func(name string, f func(context.Context) error) { actor(&g, p.panics.restarts(name, f)) }
-	part("worker", work)            // no new jobs; those at hand are finished and reported
+	part("worker", work) // no new jobs; those at hand are finished and reported
+	if p.watch != nil {
+		part("console", p.watch.Run) // pages are told that this is the end
+	}
 	part("source", p.jobs.Run)      // the heartbeat, or the local API, goes on until then
 	part("preflight", p.flight.run) // ends the pod whose host cannot do the work
 	part("comfyui", p.comfys.run)   // ComfyUI is stopped
+	part("gauges", p.sample)        // what is in use is no longer of interest
 	part("status", p.page.Run)      // the page shows the shutdown to its end
 	part("reaper", p.reaper.Run)    // and the last orphans are reaped
 	actor(&g, p.panics.run)         // ends the pod of which a part panics again and again

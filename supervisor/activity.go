@@ -20,9 +20,7 @@ func (s *Supervisor) Activity() uint64 {
 	if pid == 0 {
 		return sum.Sum64()
 	}
-	member := func(p procEntry) bool { return p.group == pid }
-	none := func(procEntry) bool { return false }
-	for _, p := range descendants(processTable(), member, none) {
+	for _, p := range family(pid) {
 		note(binary.LittleEndian.AppendUint64(nil, uint64(p.pid)))
 		note(binary.LittleEndian.AppendUint64(nil, p.ticks))
 		// Not readable for us if the process has changed its user.
@@ -31,4 +29,25 @@ func (s *Supervisor) Activity() uint64 {
 		}
 	}
 	return sum.Sum64()
+}
+
+// Resident returns how many bytes of memory the process and its descendants have
+// in use, 0 while there is none. What several of them share counts for each.
+func (s *Supervisor) Resident() uint64 {
+	pid := s.Status().PID
+	if pid == 0 {
+		return 0
+	}
+	var pages uint64
+	for _, p := range family(pid) {
+		pages += p.pages
+	}
+	return pages * uint64(os.Getpagesize())
+}
+
+// family is the group of a process with all descendants.
+func family(group int) []procEntry {
+	member := func(p procEntry) bool { return p.group == group }
+	none := func(procEntry) bool { return false }
+	return descendants(processTable(), member, none)
 }

@@ -190,3 +190,12 @@ func TestActivity(t *testing.T) {
 		t.Error("output is no activity")
 	}
 }
+
+func TestResident(t *testing.T) {
+	r := rigUp(t, sh(Config{}, `head -c 16000000 /dev/zero | tail -c 16000000 | (echo up; exec sleep 1000) & echo up; while :; do wait; done`))
+	r.line("up")
+	eventually(t, "the memory of a descendant counts", func() bool { return r.Resident() > 16_000_000 })
+	if most := uint64(200_000_000); r.Resident() > most {
+		t.Errorf("%d bytes, want less than %d", r.Resident(), most)
+	}
+}

@@ -13,6 +13,7 @@ type procEntry struct {
 
 	state byte   // R, S, D, Z...
 	ticks uint64 // of processor time
+	pages uint64 // of memory in use
 }
 
 // alive tells whether it can still hold anything: a zombie cannot.
@@ -62,7 +63,7 @@ func parseStat(line []byte) (procEntry, bool) {
 		return p, false
 	}
 	fields := bytes.Fields(line[end+1:])
-	if len(fields) < 13 {
+	if len(fields) < 22 {
 		return p, false
 	}
 	number := func(b []byte) int {
@@ -72,6 +73,7 @@ func parseStat(line []byte) (procEntry, bool) {
 	p.pid, p.state = number(line[:name]), fields[0][0]
 	p.parent, p.group = number(fields[1]), number(fields[2])
 	p.ticks = uint64(number(fields[11]) + number(fields[12])) // user and system time
+	p.pages = uint64(max(number(fields[21]), 0))
 	return p, p.pid > 0
 }
 

@@ -20,8 +20,8 @@ func number(t *testing.T, text []byte) int {
 }
 
 func TestParseStat(t *testing.T) {
-	rest := " S 1 42 7 0 -1 4194560 100 0 0 0 30 12 0 0 20 0 1 0 100 1 1\n"
-	want := procEntry{pid: 42, parent: 1, group: 42, state: 'S', ticks: 42}
+	rest := " S 1 42 7 0 -1 4194560 100 0 0 0 30 12 0 0 20 0 1 0 100 1 3\n"
+	want := procEntry{pid: 42, parent: 1, group: 42, state: 'S', ticks: 42, pages: 3}
 	for _, name := range []string{"python", "a b", "a) S 9 9 9", "((", ""} {
 		if got, ok := parseStat([]byte("42 (" + name + ")" + rest)); !ok || got != want {
 			t.Errorf("command %q: %+v, %v, want %+v", name, got, ok, want)
@@ -35,7 +35,7 @@ func TestParseStat(t *testing.T) {
 }
 
 func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("42 (a) b) S 1 42 7 0 -1 4194560 100 0 0 0 30 12 0 0 20\n"))
+	f.Add([]byte("42 (a) b) S 1 42 7 0 -1 4194560 100 0 0 0 30 12 0 0 20 0 1 0 100 1 3\n"))
 	f.Add([]byte(") ("))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		if p, ok := parseStat(line); ok && p.pid <= 0 {

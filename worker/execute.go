@@ -34,7 +34,8 @@ type watch struct {
 	events  atomic.Uint64
 	queued  time.Time
 	started time.Time
-	shown   time.Time     // the last preview
+	shown   time.Time     // the last preview for the source
+	watched time.Time     // the last one for who watches
 	running chan struct{} // closed when started is set
 }
 
@@ -58,28 +59,44 @@ func (w *watch) see(e comfy.Event) {
 	}
 	if p, moved := w.meter.see(e, time.Now()); moved {
 		w.tell(p)
+		w.observe(p)
 	}
 }
 
 // previewLimit is the size in bytes from which a picture is no preview.
 const previewLimit = 256 << 10
 
-// show tells of a preview of the node at work, if the last one was long enough
-// ago.
+// watchedInterval is the least time between two previews for who watches.
+const watchedInterval = 250 * time.Millisecond
+
+// show tells of a preview of the node at work, each of those who want any if
+// their last one was long enough ago.
 func (w *watch) show(e comfy.Preview) {
-	interval, p := w.life.w.cfg.Previews, w.meter.told
-	if interval == 0 || e.Node != p.Node || len(e.Data) > previewLimit || time.Since(w.shown) < interval {
+	cfg, p, now := w.life.w.cfg, w.meter.told, time.Now()
+	if e.Node != p.Node || len(e.Data) > previewLimit {
 		return
 	}
-	w.shown = time.Now()
 	p.Preview = &job.Preview{MIME: e.MIME, Data: e.Data}
-	w.tell(p)
+	if cfg.Previews > 0 && now.Sub(w.shown) >= cfg.Previews {
+		w.shown = now
+		w.tell(p)
+	}
+	if now.Sub(w.watched) >= watchedInterval && cfg.Watched() {
+		w.watched = now
+		w.observe(p)
+	}
 }
 
+// tell tells the source.
 func (w *watch) tell(p job.Progress) {
 	p.Phase, p.Attempt = PhaseExecute, w.attempt
 	w.life.reached = p
 	w.life.w.cfg.Source.Progress(w.life.job.ID, p)
+}
+
+// observe tells who watches.
+func (w *watch) observe(p job.Progress) {
+	p.Phase, p.Attempt = PhaseExecute, w.attempt
 	w.life.w.cfg.Observe(Event{Job: w.life.job.ID, Phase: PhaseExecute, Attempt: w.attempt, At: time.Now(), Progress: &p})
 }
 

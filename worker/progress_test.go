@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,6 +151,33 @@ func TestPreviewsAreTold(t *testing.T) {
 			}
 			if (previews > 0) != want || interval == time.Hour && previews != 1 {
 				t.Errorf("%d previews", previews)
+			}
+		})
+	}
+}
+
+// Who watches is shown previews although the source is not, and only while
+// watching.
+func TestPreviewsAreShownToWhoWatches(t *testing.T) {
+	for _, watched := range []bool{false, true} {
+		t.Run(fmt.Sprint(watched), func(t *testing.T) {
+			var shown atomic.Int64
+			p := startPod(t, comfytest.Config{Previews: true, StepDelay: 5 * time.Millisecond}, func(c *Config) {
+				c.Watched = func() bool { return watched }
+				c.Observe = func(e Event) {
+					if e.Progress != nil && e.Progress.Preview != nil {
+						shown.Add(1)
+					}
+				}
+			})
+			p.do("a", sampled).wantOutput(t, 1)
+			if n := shown.Load(); n > 0 != watched {
+				t.Errorf("%d previews were shown", n)
+			}
+			for _, told := range p.source.progress("a") {
+				if told.Preview != nil {
+					t.Fatalf("the source was told of a preview: %+v", told)
+				}
 			}
 		})
 	}

@@ -93,8 +93,12 @@ type Config struct {
 	MinFree int64
 	// Unchecked leaves it to ComfyUI alone to judge workflows.
 	Unchecked bool
-	// Previews is the least time between two previews of a job; 0 shows none.
+	// Previews is the least time between two previews of a job that the source is
+	// told of; 0 shows it none.
 	Previews time.Duration
+	// Watched tells whether somebody looks at what Observe is told, who is then
+	// shown previews. It is called for each of them; nil means that nobody does.
+	Watched func() bool
 	// JobTimeout ends a job whose source told no limit; 0 means none.
 	JobTimeout time.Duration
 	// Stall ends an execution without any sign of life; 5 min.
@@ -146,6 +150,9 @@ func New(cfg Config, log *zap.Logger) *Worker {
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(Event) {}
+	}
+	if cfg.Watched == nil {
+		cfg.Watched = func() bool { return false }
 	}
 	for _, slot := range cfg.Slots {
 		slot.room = semaphore.NewWeighted(lanesMax)

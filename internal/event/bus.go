@@ -17,14 +17,21 @@ func (b *Bus) Publish(e Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for s := range b.subs {
-		s.put(e)
+		if s.wants == nil || s.wants(e) {
+			s.put(e)
+		}
 	}
 }
 
 // Subscribe starts a subscription that keeps up to buffer unread events, at
 // least one. The caller must call Cancel.
-func (b *Bus) Subscribe(buffer int) *Subscription {
-	s := &Subscription{bus: b, events: make(chan Event, max(buffer, 1))}
+func (b *Bus) Subscribe(buffer int) *Subscription { return b.SubscribeTo(buffer, nil) }
+
+// SubscribeTo is Subscribe for those events alone for which wants tells true, so
+// that a flood of the others pushes none of them out. It is called by whoever
+// publishes, with the bus locked: it may only look at the event.
+func (b *Bus) SubscribeTo(buffer int, wants func(Event) bool) *Subscription {
+	s := &Subscription{bus: b, wants: wants, events: make(chan Event, max(buffer, 1))}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.subs == nil {
@@ -37,6 +44,7 @@ func (b *Bus) Subscribe(buffer int) *Subscription {
 // A Subscription is one reader's place at a Bus.
 type Subscription struct {
 	bus     *Bus
+	wants   func(Event) bool // nil for everything
 	events  chan Event
 	dropped atomic.Uint64
 }

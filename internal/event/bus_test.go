@@ -64,6 +64,23 @@ func TestSlowReaderLosesTheOldestAndNobodyWaits(t *testing.T) {
 	}
 }
 
+func TestAFloodPushesNothingElseOut(t *testing.T) {
+	var b Bus
+	gates := b.SubscribeTo(2, func(e Event) bool { _, is := e.(Gate); return is })
+	b.Publish(Gate{Open: true})
+	for n := range 100 {
+		b.Publish(line(n))
+	}
+	b.Publish(Gate{Reason: "exit 1"})
+	gates.Cancel()
+	if diff := cmp.Diff([]Event{Gate{Open: true}, Gate{Reason: "exit 1"}}, read(gates)); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if gates.Dropped() != 0 {
+		t.Errorf("dropped %d, want 0", gates.Dropped())
+	}
+}
+
 func TestCancelEndsTheSubscription(t *testing.T) {
 	var b Bus
 	s := b.Subscribe(0)

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/event"
+	"github.com/comfyvisor/comfyvisor/supervisor"
+)
+
+// sampleEvery is the time between two samples of what is in use.
+const sampleEvery = 5 * time.Second
+
+// statsLimit bounds the question what a ComfyUI uses of its GPU, so that one
+// which is busy delays nobody's sample.
+const statsLimit = 2 * time.Second
+
+// sample publishes what is in use, again and again, until ctx ends.
+func (p *pod) sample(ctx context.Context) error {
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	for {
+		p.seen.gauges(p.comfys.usage(ctx))
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// usage samples the container and every ComfyUI.
+func (all instances) usage(ctx context.Context) event.Gauges {
+	g := event.Gauges{At: time.Now(), Instances: make([]event.Usage, len(all))}
+	g.Memory, g.MemoryLimit = supervisor.Memory("/")
+	for i, in := range all {
+		g.Instances[i] = in.usage(ctx)
+	}
+	return g
+}
+
+// usage samples one. It is asked for its GPU only while it is known to answer.
+func (in *instance) usage(ctx context.Context) event.Usage {
+	u := event.Usage{Instance: in.name, Resident: in.process.Resident()}
+	if in.gate.Err() != nil {
+		return u
+	}
+	ctx, cancel := context.WithTimeout(ctx, statsLimit)
+	defer cancel()
+	stats, err := in.client.Stats(ctx)
+	if err != nil || len(stats.Devices) == 0 {
+		return u // the monitor judges whether it lives
+	}
+	d := stats.Devices[0] // what it computes on comes first
+	u.Device = d.Name
+	u.VRAMUsed, u.VRAMTotal = uint64(max(d.VRAMTotal-d.VRAMFree, 0)), uint64(max(d.VRAMTotal, 0))
+	return u
+}
