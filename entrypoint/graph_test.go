@@ -15,7 +15,7 @@ const module = "github.com/comfyvisor/comfyvisor/"
 var mayImport = map[string][]string{
 	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/console", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
 		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status"},
-	"worker":            {"health", "internal/comfy", "internal/fetch", "internal/gpuerror", "internal/job", "internal/nodeinfo", "internal/payload"},
+	"worker":            {"health", "internal/comfy", "internal/fetch", "internal/gpuerror", "internal/job", "internal/media", "internal/nodeinfo", "internal/payload"},
 	"supervisor":        {},
 	"health":            {},
 	"internal/comfy":    {},
@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/fetch":    {},
 	"internal/gpuerror": {},
 	"internal/job":      {},
+	"internal/media":    {},
 	"internal/nodeinfo": {},
 	"internal/secret":   {},
 	"internal/status":   {},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
 	"github.com/comfyvisor/comfyvisor/internal/job"
+	"github.com/comfyvisor/comfyvisor/internal/media"
 )
 
 // maxFiles is how many output files one job may have.
@@ -64,32 +65,41 @@ func (a *attempt) ownSubfolder(subfolder string) string {
 // directory where that is ours to read, and over HTTP elsewhere.
 func (l *life) file(ctx context.Context, o comfy.Output) (job.File, error) {
 	name := path.Join(o.Subfolder, o.Filename)
-	content, mime, err := localContent(l.slot.OutputDir, name)
+	content, what, err := localContent(l.slot.OutputDir, name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoDirectory) {
-		content, mime, err = l.viewed(ctx, o)
+		content, what, err = l.viewed(ctx, o)
 	}
 	if err != nil {
 		return job.File{}, &outputError{name, err}
 	}
-	return job.File{Filename: path.Base(o.Filename), Node: o.Node, Kind: o.Kind, MIME: mime, Content: content}, nil
+	f := job.File{Filename: path.Base(o.Filename), Node: o.Node, Kind: o.Kind, Content: content}
+	describe(&f, what)
+	return f, nil
 }
 
-// viewed is the content, and its type, of an output that ComfyUI has to be
-// asked for.
-func (l *life) viewed(ctx context.Context, o comfy.Output) (c job.Content, mime string, err error) {
+// describe notes what a file is.
+func describe(f *job.File, what media.Info) {
+	f.MIME, f.Width, f.Height = what.MIME, what.Width, what.Height
+	f.Frames, f.Duration = what.Frames, what.Duration
+}
+
+// viewedHead is as much of a file that ComfyUI sends as is looked at.
+const viewedHead = 1 << 20
+
+// viewed is the content of an output that ComfyUI has to be asked for, and what
+// it is.
+func (l *life) viewed(ctx context.Context, o comfy.Output) (c job.Content, what media.Info, err error) {
 	body, size, err := l.slot.Comfy.View(ctx, o)
 	if err != nil {
-		return c, "", err
+		return c, what, err
 	}
 	defer body.Close()
-	if mime, err = sniff(body); err != nil {
-		return c, "", err
-	}
+	what = media.Look(io.LimitReader(body, viewedHead), size)
 	ctx = context.WithoutCancel(ctx) // the delivery reads it again, and bounds that itself
 	return job.Content{Size: size, Open: func() (io.ReadCloser, error) {
 		body, _, err := l.slot.Comfy.View(ctx, o)
 		return body, err
-	}}, mime, nil
+	}}, what, nil
 }
 
 // unreported are the files in the attempt's own folder that no node reported.
@@ -103,13 +113,13 @@ func (l *life) unreported(a *attempt, reported map[string]bool) ([]job.File, err
 		if reported[name] {
 			continue
 		}
-		content, mime, err := localContent(l.slot.OutputDir, name)
+		content, what, err := localContent(l.slot.OutputDir, name)
 		if err != nil {
 			return nil, &outputError{name, err}
 		}
-		files = append(files, job.File{
-			Filename: path.Base(name), Subfolder: a.ownSubfolder(path.Dir(name)), Kind: "files", MIME: mime, Content: content,
-		})
+		f := job.File{Filename: path.Base(name), Subfolder: a.ownSubfolder(path.Dir(name)), Kind: "files", Content: content}
+		describe(&f, what)
+		files = append(files, f)
 	}
 	return files, nil
 }
@@ -117,23 +127,15 @@ func (l *life) unreported(a *attempt, reported map[string]bool) ([]job.File, err
 // frameFile is an image that a node sent over the event stream instead of
 // saving it.
 func frameFile(i int, frame comfy.Frame) job.File {
-	kind := mimetype.Detect(frame.Data)
-	return job.File{
-		Filename: fmt.Sprintf("ComfyUI_%05d_%s", i+1, kind.Extension()),
-		Node:     frame.Node, Kind: "images", MIME: kind.String(),
+	f := job.File{
+		Filename: fmt.Sprintf("ComfyUI_%05d_%s", i+1, mimetype.Detect(frame.Data).Extension()),
+		Node:     frame.Node, Kind: "images",
 		Content: job.Content{Size: int64(len(frame.Data)), Open: func() (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(frame.Data)), nil
 		}},
 	}
-}
-
-// sniff tells a file's type by its first bytes.
-func sniff(r io.Reader) (string, error) {
-	kind, err := mimetype.DetectReader(r)
-	if err != nil {
-		return "", err
-	}
-	return kind.String(), nil
+	describe(&f, media.Look(bytes.NewReader(frame.Data), f.Content.Size))
+	return f
 }
 
 func totalSize(files []job.File) (sum int64) {

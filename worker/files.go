@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/comfyvisor/comfyvisor/internal/job"
+	"github.com/comfyvisor/comfyvisor/internal/media"
 )
 
 var (
@@ -18,23 +19,21 @@ var (
 	errPathRefused = errors.New("it is not a plain file inside ComfyUI's output directory")
 )
 
-// localContent is the content of a regular file below dir, and its type. A name
+// localContent is the content of a regular file below dir, and what it is. A name
 // that leaves dir, a link, or anything else than a plain file of one name is refused: a
 // node may have put it there to show us another job's picture, or our memory.
-func localContent(dir, name string) (c job.Content, mime string, err error) {
+func localContent(dir, name string) (c job.Content, what media.Info, err error) {
 	f, err := openBelow(dir, name)
 	if err != nil {
-		return c, "", err
+		return c, what, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return c, "", err
+		return c, what, err
 	}
-	if mime, err = sniff(f); err != nil {
-		return c, "", err
-	}
-	return job.Content{Size: info.Size(), Open: func() (io.ReadCloser, error) { return openBelow(dir, name) }}, mime, nil
+	c = job.Content{Size: info.Size(), Open: func() (io.ReadCloser, error) { return openBelow(dir, name) }}
+	return c, media.Look(f, info.Size()), nil
 }
 
 func openBelow(dir, name string) (*os.File, error) {

@@ -72,6 +72,13 @@ type File struct {
 	Kind string
 	// MIME is the type told by the content.
 	MIME string
+	// Width and Height are those of a picture or a film, 0 where they are not known.
+	Width, Height int64
+	// Frames is how many pictures it has, 0 where that is not known.
+	Frames int
+	// Duration is how long a film, an animation or a sound lasts, 0 where that is
+	// not known.
+	Duration time.Duration
 	// Content is the file itself.
 	Content Content
 	// URL is where the file was stored, "" if it travels inside the result.

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -67,6 +68,12 @@ func TestOutputShapes(t *testing.T) {
 			"images":[],
 			"files":[{"filename":"s.flac","subfolder":"audio","node_id":"3","kind":"audio","mime_type":"audio/flac","size":5,"type":"base64","data":"bm9pc2U="}],
 			"values":{"5":{"text":["hi"]}}}`},
+		{"what is known of a film", job.Output{Files: []job.File{{
+			Filename: "f.mp4", Kind: "images", MIME: "video/mp4", Width: 64, Height: 48, Frames: 12, Duration: 1200 * time.Millisecond,
+			Content: content([]byte("film")), URL: "https://b/f.mp4",
+		}}}, `{
+			"images":[{"filename":"f.mp4","type":"s3_url","data":"https://b/f.mp4"}],
+			"files":[{"filename":"f.mp4","kind":"images","mime_type":"video/mp4","size":4,"width":64,"height":48,"frame_count":12,"duration":1.2,"type":"s3_url","data":"https://b/f.mp4"}]}`},
 		{"warnings", job.Output{Files: []job.File{stored}, Warnings: []string{"w"}}, `{
 			"images":[{"filename":"ComfyUI_00001_.png","type":"s3_url","data":"https://b.s3.eu-west-1.amazonaws.com/2026-11-23/j/ComfyUI_00001_.png?a=1&b=2"}],
 			"files":[{"filename":"ComfyUI_00001_.png","node_id":"9","kind":"images","mime_type":"image/png","size":7,"type":"s3_url","data":"https://b.s3.eu-west-1.amazonaws.com/2026-11-23/j/ComfyUI_00001_.png?a=1&b=2"}],

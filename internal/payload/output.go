@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,8 +28,13 @@ type file struct {
 	Kind      string `json:"kind"`
 	MIME      string `json:"mime_type,omitempty"`
 	Size      int64  `json:"size"`
-	Type      string `json:"type"` // base64 or s3_url
-	Data      string `json:"data,omitempty"`
+	// What is known of pictures, films and sound; the duration is in seconds.
+	Width    int64   `json:"width,omitempty"`
+	Height   int64   `json:"height,omitempty"`
+	Frames   int     `json:"frame_count,omitempty"`
+	Duration float64 `json:"duration,omitempty"`
+	Type     string  `json:"type"` // base64 or s3_url
+	Data     string  `json:"data,omitempty"`
 }
 
 // output is the result of a job that completed.
@@ -78,9 +84,14 @@ func (d *output) add(f job.File, h *holes) {
 			listed = ""
 		}
 	}
+	frames := f.Frames
+	if frames == 1 { // a plain picture
+		frames = 0
+	}
 	d.Files = append(d.Files, file{
 		Filename: f.Filename, Subfolder: f.Subfolder, Node: f.Node, Kind: f.Kind,
-		MIME: f.MIME, Size: f.Content.Size, Type: typ, Data: listed,
+		MIME: f.MIME, Size: f.Content.Size, Width: f.Width, Height: f.Height,
+		Frames: frames, Duration: f.Duration.Round(time.Millisecond).Seconds(), Type: typ, Data: listed,
 	})
 }
 
