@@ -15,7 +15,7 @@ const module = "github.com/comfyvisor/comfyvisor/"
 var mayImport = map[string][]string{
 	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/console", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
 		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status"},
-	"worker":            {"health", "internal/comfy", "internal/fetch", "internal/gpuerror", "internal/job", "internal/media", "internal/nodeinfo", "internal/payload"},
+	"worker":            {"health", "internal/comfy", "internal/fetch", "internal/gpuerror", "internal/job", "internal/media", "internal/nodeinfo", "internal/payload", "internal/spool"},
 	"supervisor":        {},
 	"health":            {},
 	"internal/comfy":    {},
@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/media":    {},
 	"internal/nodeinfo": {},
 	"internal/secret":   {},
+	"internal/spool":    {},
 	"internal/status":   {},
 	"internal/payload":  {"internal/job"},
 	"internal/runpod":   {"internal/job", "internal/payload"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		return nil, err
 	}
 	p.work = worker.New(worker.Config{
-		Source: containedSource{p.jobs, p.panics}, Store: store, Fetch: newFetch(cfg), Slots: p.comfys.slots(),
+		Source: containedSource{p.jobs, p.panics}, Store: store, SpoolDir: filepath.Join(cfg.General.DataDir, "outputs"), Fetch: newFetch(cfg), Slots: p.comfys.slots(),
 		Previews: previews(cfg), Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
 		OrgAPIKey: cfg.Comfy.OrgAPIKey.Reveal(), ResultLimit: resultLimit(cfg, file),
 		Wear:       worker.Wear{Jobs: cfg.Watch.AfterJobs, Memory: cfg.Watch.AtMemory, Uptime: cfg.Watch.AfterUptime},

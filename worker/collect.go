@@ -22,14 +22,14 @@ const maxFiles = 512
 
 // collect finds the files that an attempt made: those that nodes reported, and
 // those that lie in the attempt's folder though no node reported them.
-func (l *life) collect(ctx context.Context, a *attempt, made *comfy.Outcome) (*job.Output, error) {
+func (l *life) collect(ctx context.Context, a *attempt, made *comfy.Outcome, keeper *keeper) (*job.Output, error) {
 	out := &job.Output{Values: made.Values, Warnings: made.Warnings}
 	reported := make(map[string]bool)
 	for _, o := range made.Outputs {
 		if o.Type != "output" {
 			continue // previews, and inputs shown again
 		}
-		f, err := l.file(ctx, o)
+		f, err := l.file(ctx, a, o, keeper)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +38,11 @@ func (l *life) collect(ctx context.Context, a *attempt, made *comfy.Outcome) (*j
 		out.Files = append(out.Files, f)
 	}
 	for i, frame := range made.Frames {
-		out.Files = append(out.Files, frameFile(i, frame))
+		f, err := frameFile(i, frame, keeper)
+		if err != nil {
+			return nil, err
+		}
+		out.Files = append(out.Files, f)
 	}
 	unreported, err := l.unreported(a, reported)
 	if err != nil {
@@ -62,12 +66,16 @@ func (a *attempt) ownSubfolder(subfolder string) string {
 }
 
 // file makes a job.File of a reported output. It is read from ComfyUI's output
-// directory where that is ours to read, and over HTTP elsewhere.
-func (l *life) file(ctx context.Context, o comfy.Output) (job.File, error) {
+// directory where that is ours to read, and over HTTP elsewhere. What lies outside
+// of the attempt's own folder is kept: the next job may write over it.
+func (l *life) file(ctx context.Context, a *attempt, o comfy.Output, k *keeper) (job.File, error) {
 	name := path.Join(o.Subfolder, o.Filename)
 	content, what, err := localContent(l.slot.OutputDir, name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoDirectory) {
-		content, what, err = l.viewed(ctx, o)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoDirectory):
+		content, what, err = l.view(ctx, o, k)
+	case err == nil && !strings.HasPrefix(name, a.folder+"/"):
+		content, err = k.keep(name, content)
 	}
 	if err != nil {
 		return job.File{}, &outputError{name, err}
@@ -81,25 +89,6 @@ func (l *life) file(ctx context.Context, o comfy.Output) (job.File, error) {
 func describe(f *job.File, what media.Info) {
 	f.MIME, f.Width, f.Height = what.MIME, what.Width, what.Height
 	f.Frames, f.Duration = what.Frames, what.Duration
-}
-
-// viewedHead is as much of a file that ComfyUI sends as is looked at.
-const viewedHead = 1 << 20
-
-// viewed is the content of an output that ComfyUI has to be asked for, and what
-// it is.
-func (l *life) viewed(ctx context.Context, o comfy.Output) (c job.Content, what media.Info, err error) {
-	body, size, err := l.slot.Comfy.View(ctx, o)
-	if err != nil {
-		return c, what, err
-	}
-	defer body.Close()
-	what = media.Look(io.LimitReader(body, viewedHead), size)
-	ctx = context.WithoutCancel(ctx) // the delivery reads it again, and bounds that itself
-	return job.Content{Size: size, Open: func() (io.ReadCloser, error) {
-		body, _, err := l.slot.Comfy.View(ctx, o)
-		return body, err
-	}}, what, nil
 }
 
 // unreported are the files in the attempt's own folder that no node reported.
@@ -126,16 +115,17 @@ func (l *life) unreported(a *attempt, reported map[string]bool) ([]job.File, err
 
 // frameFile is an image that a node sent over the event stream instead of
 // saving it.
-func frameFile(i int, frame comfy.Frame) job.File {
+func frameFile(i int, frame comfy.Frame, k *keeper) (job.File, error) {
 	f := job.File{
 		Filename: fmt.Sprintf("ComfyUI_%05d_%s", i+1, mimetype.Detect(frame.Data).Extension()),
 		Node:     frame.Node, Kind: "images",
-		Content: job.Content{Size: int64(len(frame.Data)), Open: func() (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(frame.Data)), nil
-		}},
 	}
-	describe(&f, media.Look(bytes.NewReader(frame.Data), f.Content.Size))
-	return f
+	describe(&f, media.Look(bytes.NewReader(frame.Data), int64(len(frame.Data))))
+	var err error
+	f.Content, err = k.keep(f.Filename, job.Content{Size: int64(len(frame.Data)), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(frame.Data)), nil
+	}})
+	return f, err
 }
 
 func totalSize(files []job.File) (sum int64) {

@@ -106,7 +106,11 @@ func (l *life) find(ctx context.Context, a *attempt, made *comfy.Outcome) (*job.
 	again := time.NewTicker(findAgain)
 	defer again.Stop()
 	for begun := time.Now(); ; {
-		out, err := touch(ctx, &l.slot.volume, findLimit, func() (*job.Output, error) { return l.collect(ctx, a, made) })
+		keeper := l.newKeeper()
+		out, err := touch(ctx, &l.slot.volume, findLimit, func() (*job.Output, error) { return l.collect(ctx, a, made, keeper) })
+		if err == nil {
+			l.atEnd(keeper.close)
+		}
 		if !noDescriptors(err) || time.Since(begun) > findLimit {
 			return out, err
 		}

@@ -76,6 +76,9 @@ type Config struct {
 	Source Source
 	// Store keeps output files; nil lets them travel inside the result.
 	Store Store
+	// SpoolDir is where outputs are kept that ComfyUI, or the next job, may take
+	// away before they are delivered; "" is the system's directory for temporary files.
+	SpoolDir string
 	// Fetch downloads the files that jobs name by URL; nil refuses URLs.
 	Fetch *fetch.Client
 	Slots []*Slot
