@@ -112,6 +112,7 @@ type WatchConfig struct {
 	AfterJobs     int           `env:"RESTART_AFTER_JOBS" envDefault:"0" help:"after how many jobs ComfyUI is restarted, between two of them; 0 asks for none"`
 	AtMemory      float64       `env:"RESTART_AT_MEMORY" envDefault:"0" help:"share of the container's memory limit, such as 0.9, at which ComfyUI is restarted between two jobs; files that the kernel keeps in memory do not count; 0 asks for none"`
 	AfterUptime   time.Duration `env:"RESTART_AFTER_UPTIME" envDefault:"0" help:"after which time of being ready ComfyUI is restarted when it has no job; 0 asks for none"`
+	Unfit         time.Duration `env:"UNFIT_LIMIT" envDefault:"5m" help:"at a queue, how long the disk may stay full before the pod gives up; it also gives up after 6 jobs in a row that failed by its own fault; 0 lets it wait for ever"`
 	StopBudget    time.Duration `env:"STOP_BUDGET" envDefault:"9s" min:"1s" help:"longest time from SIGTERM to the end of the program; Docker kills after 10 s"`
 	Grace         time.Duration `env:"COMFY_STOP_GRACE" envDefault:"3s" help:"time from SIGTERM to SIGKILL for ComfyUI, within STOP_BUDGET"`
 }

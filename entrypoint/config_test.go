@@ -86,7 +86,7 @@ func TestConfigOfAnEmptyEnvironment(t *testing.T) {
 		Watch: WatchConfig{ReadyInterval: 50 * time.Millisecond, BootLimit: 10 * time.Minute,
 			BootStall: 3 * time.Minute, LiveInterval: 5 * time.Second, LiveFailures: 6,
 			LiveSilence: 2 * time.Minute, Backoff: 500 * time.Millisecond, BackoffMax: 30 * time.Second,
-			Healthy: time.Minute, Boots: 5, StopBudget: 9 * time.Second, Grace: 3 * time.Second},
+			Healthy: time.Minute, Boots: 5, Unfit: 5 * time.Minute, StopBudget: 9 * time.Second, Grace: 3 * time.Second},
 		Log:   LogConfig{Level: "info", Format: "console", StatusAddr: "127.0.0.1:8001"},
 		Queue: QueueConfig{PingInterval: 10 * time.Second},
 	}

@@ -26,7 +26,7 @@ var exitCodes = []struct {
 	{exitJobFailed, "comfyvisor run: the job failed; comfyvisor healthcheck: not ready"},
 	{exitNoGPU, "refused to start: the host has no usable GPU"},
 	{exitInternal, "a fault in comfyvisor itself"},
-	{exitGaveUp, "ComfyUI never became ready, keeps crashing, or cannot be killed"},
+	{exitGaveUp, "ComfyUI never became ready, keeps crashing, or cannot be killed; or the pod cannot do jobs, because its disk stays full for instance"},
 	{exitConfig, "the configuration is wrong; every fault of it is named"},
 	{exitAbandoned, "a job had to be abandoned at SIGTERM, and was reported as failed"},
 }

@@ -202,7 +202,7 @@ func (in *instance) watch(ctx context.Context) error {
 func (in *instance) probe(ctx context.Context) error {
 	faultPoint("probe")
 	err := in.client.Alive(ctx)
-	if err == nil && in.gate.Err() != nil {
+	if err == nil && !in.gate.Ready() {
 		err = in.process.CheckPort()
 	}
 	return err

@@ -76,6 +76,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		Previews: previews(cfg), Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
 		OrgAPIKey: cfg.Comfy.OrgAPIKey.Reveal(), ResultLimit: resultLimit(cfg, file),
 		Wear:       worker.Wear{Jobs: cfg.Watch.AfterJobs, Memory: cfg.Watch.AtMemory, Uptime: cfg.Watch.AfterUptime},
+		Fitness:    fitness(cfg, file),
 		JobTimeout: cfg.Jobs.Timeout, MinFree: int64(cfg.Jobs.MinFree) * 1e6,
 		Unchecked: cfg.Jobs.WorkflowCheck == "off",
 		// Of a budget of 9 s a job may use 6, and its delivery 1.5 more; the rest
@@ -103,6 +104,18 @@ func previews(cfg Config) time.Duration {
 		return 0
 	}
 	return cfg.Jobs.ProgressInterval
+}
+
+// unfitJobs is how many jobs in a row may fail by the pod's own fault.
+const unfitJobs = 6
+
+// fitness says when a pod that cannot do jobs gives up, so that another one takes
+// its place. Only a queue has others.
+func fitness(cfg Config, file string) worker.Fitness {
+	if file != "" || cfg.servesAPI() || cfg.Watch.Unfit == 0 {
+		return worker.Fitness{}
+	}
+	return worker.Fitness{Patience: cfg.Watch.Unfit, Last: unfitJobs}
 }
 
 // refresh says what REFRESH_WORKER does: the queue stops the pod, the local API
@@ -206,6 +219,9 @@ func (p *pod) reportUnhealthy(err error) {
 	check := map[int]string{exitNoGPU: "gpu", exitGaveUp: "comfyui"}[exitCode(err)]
 	if !queue || check == "" {
 		return
+	}
+	if errors.Is(err, worker.ErrUnfit) {
+		check = "pod"
 	}
 	reason, _, _ := strings.Cut(err.Error(), "\n")
 	ctx, cancel := context.WithTimeout(context.Background(), unhealthyLimit)

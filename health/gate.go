@@ -21,6 +21,7 @@ type Gate struct {
 	open   bool
 	final  bool  // closed for good
 	reason error // why it is closed; nil means ErrNotStarted
+	held   error // why nobody is let in though it is open; nil if it is not held
 
 	// changed is closed, and replaced, at each change, and wakes those who wait.
 	changed chan struct{}
@@ -60,6 +61,24 @@ func (g *Gate) CloseForGood(reason error) {
 	g.final = true
 }
 
+// Hold lets nobody in, for as long as Release is not called, whether the gate is
+// open or closed. Those who are in stay in: the process is well, and yet it must
+// not be given work.
+func (g *Gate) Hold(reason error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = reason
+	g.wake()
+}
+
+// Release ends what Hold began.
+func (g *Gate) Release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = nil
+	g.wake()
+}
+
 func (g *Gate) close(reason error) {
 	if g.final {
 		return
@@ -73,14 +92,22 @@ func (g *Gate) close(reason error) {
 	g.wake()
 }
 
-// Err returns nil while the gate is open, and else why it is closed.
+// Ready tells whether the process behind the gate is ready, held or not.
+func (g *Gate) Ready() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open
+}
+
+// Err returns nil while the gate lets work in, and else why it does not.
 func (g *Gate) Err() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.err()
 }
 
-// Changed returns a channel that is closed at the next opening or closing.
+// Changed returns a channel that is closed at the next opening, closing, holding
+// or releasing.
 func (g *Gate) Changed() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -93,7 +120,7 @@ func (g *Gate) Changed() <-chan struct{} {
 func (g *Gate) Enter(ctx context.Context) (inside context.Context, leave context.CancelFunc, err error) {
 	for {
 		g.mu.Lock()
-		if g.open && ctx.Err() == nil {
+		if g.err() == nil && ctx.Err() == nil {
 			inside, leave = g.admit(ctx)
 			g.mu.Unlock()
 			return inside, leave, nil
@@ -130,7 +157,7 @@ func (g *Gate) admit(ctx context.Context) (context.Context, context.CancelFunc) 
 
 func (g *Gate) err() error {
 	if g.open {
-		return nil
+		return g.held
 	}
 	if g.reason == nil {
 		return ErrNotStarted

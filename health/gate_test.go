@@ -167,3 +167,43 @@ func TestGateUnderManyHands(t *testing.T) {
 		}
 	}
 }
+
+// A gate that is held lets nobody in and sends nobody away.
+func TestHoldKeepsOutAndLetsBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := errors.New("the disk is full")
+		var g Gate
+		g.Hold(full)
+		if err := g.Err(); !errors.Is(err, ErrNotStarted) {
+			t.Errorf("a closed gate that is held tells %v, want why it is closed", err)
+		}
+		g.Open()
+		if err := g.Err(); err != full || !g.Ready() {
+			t.Errorf("an open gate that is held tells %v, ready %v", err, g.Ready())
+		}
+		g.Release()
+		inside, leave, err := g.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+		g.Hold(full)
+		if inside.Err() != nil {
+			t.Errorf("who was inside is sent away: %v", context.Cause(inside))
+		}
+		start := time.Now()
+		time.AfterFunc(time.Minute, g.Release)
+		_, leave, err = g.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+		if waited := time.Since(start); waited != time.Minute {
+			t.Errorf("entered after %v, want 1m", waited)
+		}
+		g.Close(errKilled)
+		if context.Cause(inside) != errKilled {
+			t.Errorf("the context inside ended with %v", context.Cause(inside))
+		}
+	})
+}

@@ -120,7 +120,7 @@ func (m *Monitor) Poke() {
 // context ends. It does nothing while the process boots, so that a verdict on
 // one incarnation that comes late does not hit the next.
 func (m *Monitor) Condemn(reason error) {
-	if m.gate.Err() != nil && !m.preparing.Load() {
+	if !m.gate.Ready() && !m.preparing.Load() {
 		return
 	}
 	select {

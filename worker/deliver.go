@@ -97,7 +97,7 @@ func (l *life) cleanUp() {
 		_, err := touch(ctx, &a.slot.volume, cleanUpLimit, func() (struct{}, error) { return struct{}{}, a.slot.remove(a) })
 		l.note("remove files", err)
 		a.slot.volume.release(a.id)
-		if a.slot.Gate.Err() == nil { // a new incarnation has no history of the last
+		if a.slot.Gate.Ready() { // a new incarnation has no history of the last
 			l.note("forget prompt", a.slot.Comfy.Forget(ctx, a.id))
 		}
 	}

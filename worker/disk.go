@@ -101,10 +101,10 @@ func (l *life) makeRoom(ctx context.Context, images int) error {
 		dirs = append(dirs, l.slot.InputDir)
 	}
 	for _, dir := range dirs {
-		short, err := l.shortageIn(ctx, dir, want)
+		short, err := l.slot.shortageIn(ctx, dir, want)
 		if short != nil {
 			l.clear(ctx, short)
-			short, err = l.shortageIn(ctx, dir, want)
+			short, err = l.slot.shortageIn(ctx, dir, want)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -128,13 +128,24 @@ func (l *life) clear(ctx context.Context, short error) {
 	}
 }
 
+// shortage returns why there is no room for another job's files, nil if there is
+// or if it cannot be told.
+func (w *Worker) shortage(ctx context.Context, s *Slot) error {
+	for _, dir := range []string{s.OutputDir, s.InputDir} {
+		if short, _ := s.shortageIn(ctx, dir, w.cfg.MinFree); short != nil {
+			return short
+		}
+	}
+	return nil
+}
+
 // shortageIn returns why there is no room in dir. The error means that this
 // could not be told.
-func (l *life) shortageIn(ctx context.Context, dir string, want int64) (short, err error) {
-	if dir == "" {
+func (s *Slot) shortageIn(ctx context.Context, dir string, want int64) (short, err error) {
+	if dir == "" || want == 0 {
 		return nil, nil
 	}
-	free, err := touch(ctx, &l.slot.volume, lookLimit, func() (space, error) { return spaceIn(dir) })
+	free, err := touch(ctx, &s.volume, lookLimit, func() (space, error) { return spaceIn(dir) })
 	if err != nil {
 		return nil, err
 	}

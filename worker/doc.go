@@ -31,7 +31,10 @@
 //
 // Before an attempt the filesystems of these directories are asked for free space.
 // Where it is short, old leftovers are removed, and if that does not help the job
-// fails as disk_full. A directory may lie on a network volume that stalls, so
+// fails as disk_full. A slot whose disk is full gets no job until there is room;
+// one that fails several jobs in a row by no fault of theirs gets a rest, longer each
+// time. If that does not help it is given up ([Fitness]): a pod that fails whatever
+// it takes would else empty the queue. A directory may lie on a network volume that stalls, so
 // nobody waits for it longer than its job lasts.
 //
 // When Run's context ends no further job is taken. Jobs at hand may go on for

@@ -38,7 +38,7 @@ func (in *intake) next(ctx context.Context, gate *health.Gate) (job.Job, bool) {
 		if err != nil {
 			return job.Job{}, false
 		}
-		j, ok := in.ask(open)
+		j, ok := in.ask(open, gate)
 		leave()
 		if ok {
 			return j, true
@@ -46,17 +46,20 @@ func (in *intake) next(ctx context.Context, gate *health.Gate) (job.Job, bool) {
 	}
 }
 
-// ask asks for one job, and withdraws when open ends first.
-func (in *intake) ask(open context.Context) (job.Job, bool) {
+// ask asks for one job, and withdraws when open ends first, or gate is held.
+func (in *intake) ask(open context.Context, gate *health.Gate) (job.Job, bool) {
 	select {
 	case in.requests <- struct{}{}:
 	case <-open.Done():
 		return job.Job{}, false
 	}
-	select {
-	case j := <-in.jobs:
-		return j, true
-	case <-open.Done():
+	for changed := gate.Changed(); gate.Err() == nil && open.Err() == nil; changed = gate.Changed() {
+		select {
+		case j := <-in.jobs:
+			return j, true
+		case <-changed:
+		case <-open.Done():
+		}
 	}
 	select {
 	case j := <-in.jobs: // handed out in the same moment

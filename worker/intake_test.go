@@ -95,6 +95,17 @@ func TestFault_C3_NoTakeWhileNotReady(t *testing.T) {
 }
 
 func TestLaneWithdrawsWhenTheGateCloses(t *testing.T) {
+	t.Run("closed", func(t *testing.T) {
+		withdraws(t, func(g *health.Gate) { g.Close(errors.New("killed")) }, (*health.Gate).Open)
+	})
+	t.Run("held", func(t *testing.T) {
+		withdraws(t, func(g *health.Gate) { g.Hold(errors.New("full")) }, (*health.Gate).Release)
+	})
+}
+
+// withdraws fails the test unless a lane asks for nothing between shut and let.
+func withdraws(t *testing.T, shut, let func(*health.Gate)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		q, g := newQueue(), new(health.Gate)
 		g.Open()
@@ -104,7 +115,7 @@ func TestLaneWithdrawsWhenTheGateCloses(t *testing.T) {
 		startIntake(ctx, t.Context(), in)
 		got := asking(ctx, in, g)
 		p := <-q.polls // under way
-		g.Close(errors.New("killed"))
+		shut(g)
 		synctest.Wait()
 		p.answer <- taken{} // nothing came
 		synctest.Wait()
@@ -113,7 +124,7 @@ func TestLaneWithdrawsWhenTheGateCloses(t *testing.T) {
 			t.Fatal("asked again although nobody can run a job")
 		default:
 		}
-		g.Open()
+		let(g)
 		p = <-q.polls
 		p.answer <- taken{jobs: named("a")}
 		if id := <-got; id != "a" {

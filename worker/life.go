@@ -28,6 +28,7 @@ type life struct {
 	tried   []*attempt
 	output  *job.Output
 	failure *job.Failure
+	ended   error        // what failure was made of
 	reached job.Progress // told last while an attempt executed
 	timings job.Timings
 }
@@ -87,7 +88,7 @@ func (l *life) execute() {
 	}
 	in, failure := parseInput(l.job.Input, l.w.cfg.Fetch)
 	if failure != nil {
-		l.failure = failure
+		l.failure, l.ended = failure, failure
 		return
 	}
 	if in.apiKey != "" {
@@ -121,7 +122,7 @@ func (l *life) fail(err error) {
 	if errors.As(err, &late) {
 		err = &timeoutError{late.limit, l.reached}
 	}
-	l.failure = blame(err, l.attempt)
+	l.failure, l.ended = blame(err, l.attempt), err
 	l.restoreNames()
 }
 

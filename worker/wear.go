@@ -52,7 +52,7 @@ func (w *wear) ran() {
 
 // worn returns why the process is to be replaced, "" if it is not.
 func (s *Slot) worn(limit Wear) string {
-	if limit.none() || s.Gate.Err() != nil {
+	if limit.none() || !s.Gate.Ready() {
 		return ""
 	}
 	s.wear.mu.Lock()

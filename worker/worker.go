@@ -66,8 +66,9 @@ type Slot struct {
 	room *semaphore.Weighted
 	// users is held by each job until it is delivered, and all of it by whoever
 	// restarts a worn process.
-	users *semaphore.Weighted
-	wear  wear
+	users   *semaphore.Weighted
+	wear    wear
+	fitness fitness
 }
 
 // Config says where jobs come from, where they run and how long. Durations that
@@ -111,6 +112,8 @@ type Config struct {
 	QueueStall time.Duration
 	// Wear says when a process is replaced although it works.
 	Wear Wear
+	// Fitness says when a slot that fails its jobs gets no more of them.
+	Fitness Fitness
 	// Drain is how long jobs may go on when the worker is told to stop; 6 s.
 	Drain time.Duration
 	// Deliver is how long deliveries may go on after that; 1.5 s.
@@ -146,6 +149,8 @@ func New(cfg Config, log *zap.Logger) *Worker {
 	set(&cfg.Stall, 5*time.Minute)
 	set(&cfg.QueueStall, 10*time.Second)
 	set(&cfg.Wear.Look, 10*time.Second)
+	set(&cfg.Fitness.Look, time.Second)
+	set(&cfg.Fitness.Rest, 20*time.Second)
 	set(&cfg.Drain, 6*time.Second)
 	set(&cfg.Deliver, 1500*time.Millisecond)
 	if cfg.Guard == nil {
@@ -195,7 +200,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, j := range unstarted {
 		l := w.begin(jobs, nil, j)
 		l.fail(errShutdown)
-		w.deliverBeside(deliveries, l)
+		w.deliverBeside(deliveries, l, func() {})
 	}
 	working.Wait()
 	w.deliveries.Wait()
@@ -286,24 +291,23 @@ func (w *Worker) lane(waiting, jobs, deliveries context.Context, slot *Slot) {
 		if len(l.tried) > 0 {
 			slot.wear.ran()
 		}
-		delivered := w.deliverBeside(deliveries, l)
+		ended := l.ended // l belongs to its delivery from here on
+		delivered := w.deliverBeside(deliveries, l, func() { <-tokens })
 		if w.cfg.Refresh == RefreshProcess {
 			<-delivered
 			slot.Restart("REFRESH_WORKER asks for a fresh ComfyUI after each job")
 		}
-		w.deliveries.Go(func() {
-			<-delivered
-			<-tokens
-		})
+		w.heal(waiting, slot, ended)
 	}
 }
 
-// deliverBeside delivers a job's result beside whatever comes next. The channel
-// it returns is closed when that is over.
-func (w *Worker) deliverBeside(ctx context.Context, l *life) <-chan struct{} {
+// deliverBeside delivers a job's result beside whatever comes next. When that is
+// over it calls after and closes the channel that it returned.
+func (w *Worker) deliverBeside(ctx context.Context, l *life, after func()) <-chan struct{} {
 	delivered := make(chan struct{})
 	w.deliveries.Go(func() {
 		defer close(delivered)
+		defer after()
 		l.deliver(ctx)
 	})
 	return delivered
