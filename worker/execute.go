@@ -12,7 +12,7 @@ import (
 
 // run executes one attempt's prompt and returns what it made.
 func (l *life) run(inside context.Context, in input, a *attempt, graph json.RawMessage) (*comfy.Outcome, error) {
-	l.reached = job.Progress{}
+	l.reached, l.timings.Nodes = job.Progress{}, make(map[string]time.Duration)
 	watch := &watch{life: l, meter: newMeter(in.workflow), attempt: a.n, queued: time.Now(), running: make(chan struct{})}
 	defer watch.stall()()
 
@@ -37,12 +37,17 @@ type watch struct {
 	shown   time.Time     // the last preview for the source
 	watched time.Time     // the last one for who watches
 	running chan struct{} // closed when started is set
+
+	node  string    // at work
+	since time.Time // when it began
 }
 
 // see is called by the client for each event of the prompt, one at a time.
 func (w *watch) see(e comfy.Event) {
 	w.events.Add(1)
-	switch e.(type) {
+	switch e := e.(type) {
+	case comfy.Executing:
+		w.turnTo(e.Node)
 	case comfy.Started:
 		w.life.slot.gpu.started(w.life.job.ID)
 		if w.started.IsZero() {
@@ -105,4 +110,17 @@ func (w *watch) end() {
 		w.started = w.queued
 	}
 	w.life.timings.Execute += time.Since(w.started)
+	w.turnTo("")
+}
+
+// turnTo notes that another node is at work, or none.
+func (w *watch) turnTo(node string) {
+	if node == w.node {
+		return
+	}
+	now := time.Now()
+	if w.node != "" {
+		w.life.timings.Nodes[w.node] += now.Sub(w.since)
+	}
+	w.node, w.since = node, now
 }

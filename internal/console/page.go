@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"path"
 	"time"
+
+	"github.com/comfyvisor/comfyvisor/docs"
 )
 
 //go:embed web
@@ -39,10 +41,15 @@ func newPages() pages {
 		if err != nil {
 			panic(err)
 		}
-		sum := sha256.Sum256(content)
-		all[f.Name()] = page{f.Name(), `"` + hex.EncodeToString(sum[:8]) + `"`, content}
+		all.add(f.Name(), content)
 	}
+	all.add(causesFile, causesOf(docs.Errors))
 	return all
+}
+
+func (p pages) add(name string, content []byte) {
+	sum := sha256.Sum256(content)
+	p[name] = page{name, `"` + hex.EncodeToString(sum[:8]) + `"`, content}
 }
 
 func (p pages) index(w http.ResponseWriter, r *http.Request) { p.serve(w, r, "index.html") }

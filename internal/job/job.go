@@ -119,6 +119,9 @@ type Timings struct {
 	Queue   time.Duration // waiting in ComfyUI's queue
 	Execute time.Duration
 	Deliver time.Duration
+	// Nodes is how long each node was at work in the last attempt, by its id; not
+	// those whose results were known.
+	Nodes map[string]time.Duration
 }
 
 // A Result is the outcome of a job. Exactly one of Output and Failure is set.
