@@ -36,6 +36,9 @@ type GeneralConfig struct {
 	Refresh bool   `env:"REFRESH_WORKER" envDefault:"false" help:"stop the pod after each completed job, so that the next one finds a clean state"`
 	Local   bool   `env:"SERVE_API_LOCALLY" envDefault:"false" help:"serve RunPod's job API on API_PORT instead of taking jobs from the queue, and let ComfyUI listen on all addresses"`
 	DataDir string `env:"DATA_DIR" envDefault:"/tmp/comfyvisor" help:"folder for files of our own, such as results that wait to be fetched; where it cannot be written to, memory is used"`
+
+	PublicKey string `env:"PUBLIC_KEY" help:"SSH public key, or one a line: an SSH server that lets root in with it is started, if the image has one; RunPod sets it"`
+	SSHPort   int    `env:"SSH_PORT" envDefault:"22" min:"1" max:"65535" help:"its port"`
 }
 
 // ComfyConfig is how ComfyUI is started and what it is given.
@@ -48,6 +51,8 @@ type ComfyConfig struct {
 	OutputDir string      `env:"COMFY_OUTPUT_DIR" help:"where its outputs are read from, passed on as --output-directory; unset means $COMFY_HOME/output"`
 	CPU       bool        `env:"COMFY_CPU" envDefault:"false" help:"run it on the CPU (--cpu), and do not look for a GPU before the start"`
 	GPUCheck  string      `env:"GPU_CHECK" envDefault:"auto" oneof:"auto off required" help:"look for a GPU before the start: auto does unless ComfyUI runs on the CPU, off never, required always"`
+	TCMalloc  bool        `env:"COMFY_TCMALLOC" envDefault:"true" help:"start it with tcmalloc where that is installed, which keeps its memory from growing; an LD_PRELOAD of your own comes first"`
+	Manager   string      `env:"COMFY_MANAGER_MODE" envDefault:"offline" oneof:"offline private public keep" help:"how much of the network ComfyUI-Manager uses, where that is installed: offline does not delay the start by its downloads; keep leaves its configuration as it is"`
 	LogLevel  string      `env:"COMFY_LOG_LEVEL" envDefault:"DEBUG" oneof:"DEBUG INFO WARNING ERROR CRITICAL" help:"how much it logs"`
 	OrgAPIKey secret.Text `env:"COMFY_ORG_API_KEY" help:"Comfy.org key for API nodes, sent with each workflow; input.api_key_comfy_org of a job comes first"`
 	WarmUp    string      `env:"WARMUP_WORKFLOW" help:"a workflow, or a job, in a JSON file, or a directory of such files: each new ComfyUI runs them before it gets jobs, and what they make is thrown away; while one fails no job is taken"`

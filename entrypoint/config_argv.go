@@ -124,10 +124,15 @@ func directory(cfg Config, argv []string, flag, name string) string {
 	if dir := flagValue(argv, flag); dir != "" {
 		return dir
 	}
+	return filepath.Join(baseDir(cfg, argv), name)
+}
+
+// baseDir is where a ComfyUI that is started by argv has its directories.
+func baseDir(cfg Config, argv []string) string {
 	if base := flagValue(argv, "--base-directory"); base != "" {
-		return filepath.Join(base, name)
+		return base
 	}
-	return filepath.Join(cfg.Comfy.Home, name)
+	return cfg.Comfy.Home
 }
 
 // gpuWanted tells whether a start by argv is refused without a GPU.

@@ -75,9 +75,9 @@ func TestConfigOfAnEmptyEnvironment(t *testing.T) {
 	}
 	got.Queue.WorkerID = ""
 	want := Config{
-		General: GeneralConfig{DataDir: "/tmp/comfyvisor"},
+		General: GeneralConfig{DataDir: "/tmp/comfyvisor", SSHPort: 22},
 		Comfy: ComfyConfig{Home: "/comfyui", Command: "python $COMFY_HOME/main.py", Instances: "1", Port: 8188,
-			GPUCheck: "auto", LogLevel: "DEBUG"},
+			GPUCheck: "auto", TCMalloc: true, Manager: "offline", LogLevel: "DEBUG"},
 		Jobs: JobsConfig{ResultLimit: 20, MinFree: 512, WorkflowCheck: "on", MaxDownload: 1024, ProgressInterval: 2 * time.Second, SocketAttempts: 5,
 			SocketDelay: 3 * time.Second},
 		Bucket: BucketConfig{KeyTemplate: "{date}/{job_id}/{filename}", PresignExpiry: 7 * 24 * time.Hour,
@@ -302,7 +302,7 @@ func TestSecretsAreAllSecretsOfTheConfig(t *testing.T) {
 func TestSecretLookingVariablesAreSecrets(t *testing.T) {
 	for _, v := range variables() {
 		named := looksSecret(v.Name) || strings.HasPrefix(v.Name, "RUNPOD_WEBHOOK_")
-		if named != (v.kind == secretKind) && v.Name != "BUCKET_KEY_TEMPLATE" {
+		if named != (v.kind == secretKind) && v.Name != "BUCKET_KEY_TEMPLATE" && v.Name != "PUBLIC_KEY" {
 			t.Errorf("%s: secret by name %t, by type %v", v.Name, named, v.kind)
 		}
 	}

@@ -139,9 +139,13 @@ func (in *instance) processConfig(cfg Config, environ, argv []string, hurry <-ch
 	policy := supervisor.DefaultPolicy()
 	policy.First, policy.Max = cfg.Watch.Backoff, cfg.Watch.BackoffMax
 	policy.Healthy, policy.Boots = cfg.Watch.Healthy, cfg.Watch.Boots
+	env := comfyEnv(environ, cfg, session)
+	if cfg.Comfy.TCMalloc {
+		env = withAllocator(env, "/")
+	}
 	return supervisor.Config{
 		Name: in.name, Path: argv[0], Args: argv[1:], Dir: cfg.Comfy.Home,
-		Env:   comfyEnv(environ, cfg, session),
+		Env:   env,
 		Grace: cfg.Watch.Grace, Policy: policy, Hurry: hurry,
 		Port: cfg.Comfy.Port, RebootFile: session + ".reboot",
 		OOMScoreAdj: oomScoreAdj, Scrub: in.seen.scrub,

@@ -28,6 +28,7 @@ type pod struct {
 	flight *preflight
 	reaper *supervisor.Reaper
 	comfys instances
+	ssh    *sshServer
 	jobs   source
 	work   *worker.Worker
 	page   *status.Server
@@ -57,6 +58,10 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if p.flight, err = newPreflight(cfg, environ, log); err != nil {
 		return nil, err
 	}
+	if err := setManagerMode(cfg); err != nil {
+		log.Warn("ComfyUI-Manager may use the network and so delay the start of ComfyUI", zap.Error(err))
+	}
+	p.ssh = newSSH(cfg, environ, p.reaper, log.Named("ssh"))
 	warmUps, err := readWarmUps(cfg.Comfy.WarmUp)
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
@@ -172,6 +177,7 @@ func (p *pod) run(taken <-chan os.Signal) error {
 	part("preflight", p.flight.run) // ends the pod whose host cannot do the work
 	part("comfyui", p.comfys.run)   // ComfyUI is stopped
 	part("gauges", p.sample)        // what is in use is no longer of interest
+	part("ssh", p.ssh.run)          // sessions see the shutdown of ComfyUI
 	part("status", p.page.Run)      // the page shows the shutdown to its end
 	part("reaper", p.reaper.Run)    // and the last orphans are reaped
 	actor(&g, p.panics.run)         // ends the pod of which a part panics again and again
