@@ -96,6 +96,8 @@ type APIConfig struct {
 	Port  int         `env:"API_PORT" envDefault:"8000" min:"1" max:"65535" help:"its port"`
 	Token secret.Text `env:"API_TOKEN" min:"16" help:"what every request has to bring as Authorization: Bearer TOKEN, 16 characters or more; unset lets everybody in"`
 
+	Hosts []string `env:"API_HOSTS" help:"the names under which the local API may be called, besides localhost; unset means any name with API_TOKEN, and without it only addresses and names of a local network, because a web site can make a name of its own point here"`
+
 	BalancedPort int    `env:"PORT" max:"65535" help:"where a pod behind RunPod's load balancer serves the job API; it counts only without a queue and without SERVE_API_LOCALLY, and is 80 when PORT_HEALTH alone is set"`
 	HealthPort   int    `env:"PORT_HEALTH" max:"65535" help:"where the load balancer asks for HEALTH_CHECK_PATH; unset means PORT"`
 	HealthPath   string `env:"HEALTH_CHECK_PATH" envDefault:"/ping" help:"what it asks for: 204 while ComfyUI starts, 200 when jobs can be run; no token is needed"`

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -44,18 +43,16 @@ type balanced struct {
 
 // newBalanced takes the ports. The health check needs no token and is answered
 // from the start on: 204 until ready returns nil, then 200.
-func newBalanced(cfg Config, ready func() error, log *zap.Logger) (source, error) {
+func newBalanced(cfg Config, inside podSide, log *zap.Logger) (source, error) {
 	api, health := cfg.balancedPorts()
 	l, err := localapi.Listen(net.JoinHostPort(cfg.API.Host, strconv.Itoa(api)))
 	if err != nil {
 		return nil, exitWith(exitConfig, fmt.Errorf("PORT: %w", err))
 	}
-	b := &balanced{health: &http.Server{Handler: healthCheck(cfg.API.HealthPath, ready), ReadHeaderTimeout: healthTimeout}}
-	b.Server = localapi.New(localapi.Config{
-		Token: cfg.API.Token.Reveal(), WorkerID: cfg.Queue.WorkerID, Ready: ready, HealthPath: cfg.API.HealthPath,
-		SpoolDir: filepath.Join(cfg.General.DataDir, "results", strconv.Itoa(api)),
-		MaxBody:  balancerLimit, Grace: cfg.Watch.StopBudget / 18,
-	}, l, log.Named("api"))
+	b := &balanced{health: &http.Server{Handler: healthCheck(cfg.API.HealthPath, inside.ready), ReadHeaderTimeout: healthTimeout}}
+	config := apiConfig(cfg, inside, api)
+	config.HealthPath, config.MaxBody = cfg.API.HealthPath, balancerLimit
+	b.Server = localapi.New(config, l, log.Named("api"))
 	if health == api {
 		return b, nil
 	}

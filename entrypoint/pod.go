@@ -29,6 +29,7 @@ type pod struct {
 	reaper *supervisor.Reaper
 	comfys instances
 	ssh    *sshServer
+	wishes *restarts
 	jobs   source
 	work   *worker.Worker
 	page   *status.Server
@@ -73,7 +74,8 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
-	if p.jobs, err = newSource(cfg, file, p.comfys.ready, log); err != nil {
+	p.wishes = &restarts{comfys: p.comfys, log: log.Named("restarts")}
+	if p.jobs, err = newSource(cfg, file, podSide{ready: p.comfys.ready, restart: p.wishes.ask}, log); err != nil {
 		return nil, err
 	}
 	p.work = worker.New(worker.Config{
@@ -169,7 +171,8 @@ func (p *pod) run(taken <-chan os.Signal) error {
 	ended := sig.actor(&g) // ends the group on SIGTERM or SIGINT
 	defer ended()
 	part := func(name string, f func(context.Context) error) { actor(&g, p.panics.restarts(name, f)) }
-	part("worker", work) // no new jobs; those at hand are finished and reported
+	part("restarts", p.wishes.run) // none begins any more
+	part("worker", work)           // no new jobs; those at hand are finished and reported
 	if p.watch != nil {
 		part("console", p.watch.Run) // pages are told that this is the end
 	}

@@ -29,14 +29,14 @@ type source interface {
 
 // newSource returns the source that the configuration names. Ports are taken
 // here, so that one that is in use ends the program before ComfyUI is started.
-func newSource(cfg Config, file string, ready func() error, log *zap.Logger) (source, error) {
+func newSource(cfg Config, file string, inside podSide, log *zap.Logger) (source, error) {
 	switch {
 	case file != "":
 		return newOneJob(file)
 	case cfg.General.Local:
-		return newLocalAPI(cfg, ready, log)
+		return newLocalAPI(cfg, inside, log)
 	case cfg.balanced():
-		return newBalanced(cfg, ready, log)
+		return newBalanced(cfg, inside, log)
 	}
 	client, err := runpod.New(runpod.Config{
 		TakeURL:   runpod.Template{Name: "RUNPOD_WEBHOOK_GET_JOB", URL: cfg.Queue.TakeURL.Reveal()},
@@ -54,17 +54,30 @@ func newSource(cfg Config, file string, ready func() error, log *zap.Logger) (so
 // requests ours equal.
 const protocolVersion = "1.12.0"
 
-func newLocalAPI(cfg Config, ready func() error, log *zap.Logger) (source, error) {
+// podSide is what the local API needs of the rest of the pod.
+type podSide struct {
+	ready   func() error
+	restart func(force bool) (string, error)
+	page    http.Handler // nil for none
+}
+
+func newLocalAPI(cfg Config, inside podSide, log *zap.Logger) (source, error) {
 	addr := net.JoinHostPort(cfg.API.Host, strconv.Itoa(cfg.API.Port))
 	l, err := localapi.Listen(addr)
 	if err != nil {
 		return nil, exitWith(exitConfig, fmt.Errorf("API_HOST, API_PORT: %w", err))
 	}
-	return localapi.New(localapi.Config{
-		Token: cfg.API.Token.Reveal(), WorkerID: cfg.Queue.WorkerID, Ready: ready,
-		SpoolDir: filepath.Join(cfg.General.DataDir, "results", strconv.Itoa(cfg.API.Port)), // of this server alone
+	return localapi.New(apiConfig(cfg, inside, cfg.API.Port), l, log.Named("api")), nil
+}
+
+// apiConfig is that of the local API on a port.
+func apiConfig(cfg Config, inside podSide, port int) localapi.Config {
+	return localapi.Config{
+		Token: cfg.API.Token.Reveal(), Hosts: cfg.API.Hosts, WorkerID: cfg.Queue.WorkerID,
+		Ready: inside.ready, Restart: inside.restart, Page: inside.page,
+		SpoolDir: filepath.Join(cfg.General.DataDir, "results", strconv.Itoa(port)), // of this server alone
 		Grace:    cfg.Watch.StopBudget / 18,
-	}, l, log.Named("api")), nil
+	}
 }
 
 // newStore returns where files of results go, nil if they go with the result.

@@ -107,3 +107,16 @@ func (w *Worker) renew(ctx context.Context, s *Slot) {
 		s.Restart("planned: " + reason)
 	}
 }
+
+// Replace replaces the slot's process although nothing is wrong with it, as soon
+// as all its jobs are delivered; the next ones wait. The error is that of ctx, if
+// it ends before that.
+func (s *Slot) Replace(ctx context.Context, reason string) error {
+	if err := s.users.Acquire(ctx, everybody); err != nil {
+		return err
+	}
+	defer s.users.Release(everybody)
+	s.wear.begin()
+	s.Restart(reason)
+	return nil
+}

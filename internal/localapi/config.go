@@ -2,6 +2,7 @@ package localapi
 
 import (
 	"cmp"
+	"net/http"
 	"time"
 )
 
@@ -9,11 +10,13 @@ import (
 // default named beside it.
 type Config struct {
 	// Token must come with every request, as "Authorization: Bearer TOKEN" or
-	// "Authorization: TOKEN". Empty lets everybody in.
+	// "Authorization: TOKEN", or be stood for by the cookie of /login. Empty lets
+	// everybody in.
 	Token string
 	// Hosts are the names by which clients may call this server, besides those
 	// of the loopback interface. Empty means loopback names only when the
-	// listener is on a loopback address, and any name when it is not.
+	// listener is on a loopback address; when it is not, any name with a Token,
+	// and without one only names that the public DNS does not have.
 	Hosts []string
 	// WorkerID is told in answers; none if empty.
 	WorkerID string
@@ -23,6 +26,13 @@ type Config struct {
 	// HealthPath is where a load balancer asks what /ping tells, without a
 	// token. Empty answers nobody without one.
 	HealthPath string
+	// Page is served at / and below /console/, and only its files, whose names
+	// have an extension, are for everybody. Nil serves none.
+	Page http.Handler
+	// Restart is asked for a new ComfyUI by /restart: between two jobs, or at once
+	// with force. It returns what will happen, for people. Nil serves no /restart.
+	Restart func(force bool) (string, error)
+
 	// SpoolDir is where results are kept until they are forgotten. It belongs
 	// to one Server, which removes the results of an earlier one from it. When
 	// it is empty or cannot be written to, results are kept in memory.

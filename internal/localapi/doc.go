@@ -9,12 +9,22 @@
 //	POST     /run           queue a job, answer at once
 //	POST     /runsync       queue a job, answer when it ends or after ?wait= ms
 //	GET POST /status/{id}   the job as it stands, with its output when it is done
+//	GET POST /status-sync/{id}   the same, when it ends or after ?wait= ms
 //	GET POST /stream/{id}   the progress collected since the last such request
 //	POST     /cancel/{id}   give a job up, queued or running
 //	POST     /retry/{id}    queue a FAILED or TIMED_OUT job again, same id
 //	POST     /purge-queue   cancel every queued job
 //	GET      /health        counts of jobs and the state of the worker
 //	GET      /ping          200 ready, 204 not yet; for load balancers
+//
+// Beside these there are, at the root alone, for the page and for people:
+//
+//	GET  /jobs?limit=&before=&status=   all jobs, the newest first
+//	GET  /jobs/{id}             a job with its input and all that is known of it
+//	GET  /jobs/{id}/files/{n}   the bytes of one of its files
+//	POST /restart               a new ComfyUI, between two jobs or at once
+//	POST /login, /logout        a cookie that stands for the token
+//	GET  /, /console/           the page
 //
 // The states of a job, and what moves it from one to the next:
 //
@@ -45,5 +55,6 @@
 // refused, a name in Host that is not one of ours is refused, and a body has to
 // be JSON. Because curl -d calls its JSON a form unless told otherwise, that
 // one content type passes too, but never from a browser, which would send an
-// Origin with it. No cross-origin header is ever sent.
+// Origin with it. No cross-origin header is ever sent. The cookie counts for
+// requests of our own page only.
 package localapi

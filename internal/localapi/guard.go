@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 )
@@ -34,16 +35,29 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// checkHost keeps out pages whose name was made to point at this machine.
+// checkHost keeps out pages whose name was made to point at this machine. With a
+// token there is no need to: such a page has neither it nor the cookie.
 func (s *Server) checkHost(r *http.Request) error {
 	name := hostname(r.Host)
-	if isLoopback(name) || slices.ContainsFunc(s.cfg.Hosts, func(h string) bool { return strings.EqualFold(h, name) }) {
+	switch {
+	case isLoopback(name), slices.ContainsFunc(s.cfg.Hosts, func(h string) bool { return strings.EqualFold(h, name) }):
+		return nil
+	case len(s.cfg.Hosts) == 0 && !s.onLoopback() && (s.cfg.Token != "" || isLocalName(name)):
 		return nil
 	}
-	if len(s.cfg.Hosts) == 0 && !s.onLoopback() {
-		return nil
+	return fmt.Errorf("%w: host %q is not a name of this server; API_HOSTS lists its names", errForeign, name)
+}
+
+// isLocalName tells whether a name cannot be one that a stranger has made point
+// here: an address, a name without a dot, as Docker gives them, or one of those
+// that the public DNS does not have. RunPod's proxy names pods itself.
+func isLocalName(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if _, err := netip.ParseAddr(name); err == nil || !strings.Contains(name, ".") {
+		return true
 	}
-	return fmt.Errorf("%w: host %q is not a name of this server", errForeign, name)
+	return slices.ContainsFunc([]string{".local", ".internal", ".lan", ".home.arpa", ".localhost", ".proxy.runpod.net"},
+		func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 // onLoopback tells whether only this machine can reach the server.
@@ -79,19 +93,42 @@ func checkOrigin(r *http.Request) error {
 	return nil
 }
 
+// checkToken lets through who has the token, or the cookie that stands for it.
 func (s *Server) checkToken(r *http.Request) error {
-	if s.cfg.Token == "" {
+	if s.cfg.Token == "" || s.anybody(r) {
 		return nil
 	}
 	given := r.Header.Get("Authorization")
 	if scheme, rest, found := strings.Cut(given, " "); found && strings.EqualFold(scheme, "Bearer") {
 		given = strings.TrimSpace(rest)
 	}
-	sum := digest(given)
-	if subtle.ConstantTimeCompare(sum[:], s.token[:]) != 1 {
-		return errUnauthorized
+	if s.isToken(given) {
+		return nil
 	}
-	return nil
+	in, err := s.loggedIn(r)
+	if err == nil && !in {
+		err = errUnauthorized
+	}
+	return err
+}
+
+// anybody tells whether the request is for what needs no token, because it has
+// nothing of this pod in it: the page as it was built, its files, and the way to
+// log in.
+func (s *Server) anybody(r *http.Request) bool {
+	switch {
+	case r.URL.Path == "/login" || r.URL.Path == "/logout":
+		return true
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return false
+	}
+	dir, name := path.Split(r.URL.Path)
+	return s.cfg.Page != nil && (r.URL.Path == "/" || strings.HasPrefix(dir, pageFiles) && (name == "" || path.Ext(name) != ""))
+}
+
+func (s *Server) isToken(given string) bool {
+	sum := digest(given)
+	return subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1
 }
 
 // digest makes texts of any length comparable in the same time.

@@ -101,14 +101,24 @@ func TestFault_A7_OtherWebSitesAreKeptOut(t *testing.T) {
 	})
 }
 
-func TestAnyNameReachesAServerOnAllAddresses(t *testing.T) {
+// On all addresses a server without a token is called by names that no stranger
+// can have made point to it. With a token any name does.
+func TestNamesOfAServerOnAllAddresses(t *testing.T) {
 	tests := []struct {
-		name  string
-		hosts []string
-		want  int
+		name string
+		cfg  Config
+		host string
+		want int
 	}{
-		{"no list", nil, http.StatusOK},
-		{"a list without it", []string{"gpu.test"}, http.StatusForbidden},
+		{"address", Config{}, "192.168.1.7:8000", http.StatusOK},
+		{"service of compose", Config{}, "comfy:8000", http.StatusOK},
+		{"name of the local network", Config{}, "gpu.local", http.StatusOK},
+		{"RunPod's proxy", Config{}, "abc-8000.proxy.runpod.net", http.StatusOK},
+		{"a stranger's name", Config{}, "evil.test:8000", http.StatusForbidden},
+		{"name that ends like ours", Config{}, "evilproxy.runpod.net", http.StatusForbidden},
+		{"listed name", Config{Hosts: []string{"gpu.test"}}, "gpu.test", http.StatusOK},
+		{"a list without it", Config{Hosts: []string{"gpu.test"}}, "comfy", http.StatusForbidden},
+		{"a token, any name", Config{Token: "s3cret-token"}, "gpu.example.test", http.StatusOK},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,8 +127,8 @@ func TestAnyNameReachesAServerOnAllAddresses(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, port, _ := strings.Cut(l.Addr().String(), "]:")
-			a := start(t, Config{Hosts: tt.hosts}, l, "http://127.0.0.1:"+port, &http.Transport{})
-			a.want(tt.want, "GET", "/health", "", "Host", "abc-8000.proxy.test")
+			a := start(t, tt.cfg, l, "http://127.0.0.1:"+port, &http.Transport{})
+			a.want(tt.want, "GET", "/health", "", "Host", tt.host, "Authorization", tt.cfg.Token)
 		})
 	}
 }

@@ -51,7 +51,7 @@ func serve(t *testing.T, cfg Config) *api {
 func serveInMemory(t *testing.T, cfg Config) *api {
 	t.Helper()
 	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	return start(t, cfg, l, "http://in.memory", &http.Transport{DialContext: l.dial})
+	return start(t, cfg, l, "http://in-memory", &http.Transport{DialContext: l.dial})
 }
 
 func start(t *testing.T, cfg Config, l net.Listener, url string, transport *http.Transport) *api {

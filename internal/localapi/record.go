@@ -32,16 +32,19 @@ const maxChunks = 100
 
 // A record is all that is known of one job. The store's lock guards it.
 type record struct {
-	id     string
-	input  json.RawMessage // nil once the job has ended and cannot be retried
+	id    string
+	order uint64          // greater than that of every job that came before
+	input json.RawMessage // what came; of a job that has ended for good, shown(what came)
+
 	policy policy
 
-	state               state
-	queued, taken, over time.Time
-	failure             string    // why it did not complete, for people
-	output              *document // of a job that has ended; nil if it left none
+	state                        state
+	created, queued, taken, over time.Time
+	handed                       int // how often it was given to the worker
+	attempts                     int // begun in its last run
+	outcome                      outcome
 
-	progress json.RawMessage   // the latest, nil before the first
+	progress *job.Progress     // the latest, nil before the first
 	chunks   []json.RawMessage // progress that no stream has been given yet
 
 	// memory and disk are the bytes that the job occupies after its end.
@@ -55,7 +58,7 @@ type record struct {
 func (r *record) enqueue(now time.Time) {
 	r.state = inQueue
 	r.queued, r.taken, r.over = now, time.Time{}, time.Time{}
-	r.failure, r.output = "", nil
+	r.outcome, r.attempts = outcome{}, 0
 	r.progress, r.chunks = nil, nil
 	r.final = make(chan struct{})
 }
@@ -64,57 +67,81 @@ func (r *record) enqueue(now time.Time) {
 func (r *record) start(now time.Time) job.Job {
 	r.state = inProgress
 	r.taken = now
+	r.handed++
 	r.canceled = make(chan struct{})
 	return job.Job{ID: r.id, Input: r.input, Timeout: r.policy.execution, Taken: now, Canceled: r.canceled}
 }
 
-func (r *record) addProgress(p json.RawMessage) {
-	r.progress = p
+// addProgress takes p, of which text is the JSON.
+func (r *record) addProgress(p job.Progress, text json.RawMessage) {
+	r.progress = &p
+	r.attempts = max(r.attempts, p.Attempt)
 	if len(r.chunks) == maxChunks {
 		r.chunks = slices.Delete(r.chunks, 0, 1)
 	}
-	r.chunks = append(r.chunks, p)
+	r.chunks = append(r.chunks, text)
 }
 
 // outcome is how a job ended.
 type outcome struct {
 	state   state
-	failure string
-	output  *document
+	failure string // why it did not complete, for people
+	cause   string // the same in a word
+	// output is the document of a job that has ended; nil if it left none.
+	output   *document
+	attempts int
+	timings  job.Timings
+	files    []outputFile
+	values   json.RawMessage // what nodes told beside files, nil if nothing or too much
+	details  json.RawMessage // of the failure, nil if there are none
 }
 
 func (r *record) end(o outcome, now time.Time) {
 	if r.state == inProgress && o.state == cancelled {
 		close(r.canceled)
 	}
-	r.state, r.failure, r.output, r.over = o.state, o.failure, o.output, now
+	r.state, r.outcome, r.over = o.state, o, now
+	r.attempts = max(r.attempts, o.attempts)
 	r.progress = nil
 	if !r.state.retryable() {
-		r.input = nil
+		r.input = shown(r.input)
 	}
-	r.memory, r.disk = int64(len(r.input)), 0
-	for _, c := range r.chunks {
-		r.memory += int64(len(c))
-	}
-	if r.output.onDisk() {
-		r.disk = r.output.size
-	} else if r.output != nil {
-		r.memory += r.output.size
-	}
+	r.weigh()
 	close(r.final)
 }
 
-// view returns what clients may know of the job now.
+// weigh tells what an ended job occupies.
+func (r *record) weigh() {
+	o := &r.outcome
+	r.memory, r.disk = int64(len(r.input)+len(o.values)+len(o.details)), 0
+	for _, c := range r.chunks {
+		r.memory += int64(len(c))
+	}
+	if o.output.onDisk() {
+		r.disk = o.output.size
+	} else if o.output != nil {
+		r.memory += o.output.size
+	}
+}
+
+// delay is how long the job has waited in the queue, run for how long it has
+// been with the worker. The job has been taken, or has ended.
+func (r *record) delay() time.Duration     { return r.taken.Sub(r.queued) }
+func (r *record) execution() time.Duration { return r.over.Sub(r.taken) }
+
+// view returns what clients of RunPod's routes may know of the job now.
 func (r *record) view() view {
-	v := view{id: r.id, state: r.state, failure: r.failure, output: r.output, ran: !r.taken.IsZero()}
+	v := view{id: r.id, state: r.state, failure: r.outcome.failure, output: r.outcome.output, ran: !r.taken.IsZero()}
 	if r.progress != nil {
-		v.output = &document{text: r.progress, size: int64(len(r.progress))}
+		if text, err := json.Marshal(r.progress); err == nil {
+			v.output = &document{text: text, size: int64(len(text))}
+		}
 	}
 	if v.ran {
-		v.delay = r.taken.Sub(r.queued)
+		v.delay = r.delay()
 	}
 	if v.ran && !r.over.IsZero() {
-		v.execution = r.over.Sub(r.taken)
+		v.execution = r.execution()
 	}
 	return v
 }

@@ -2,6 +2,7 @@ package localapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -13,10 +14,12 @@ import (
 // error the outcome is that of a job whose result is lost.
 func (s *Server) outcome(ctx context.Context, r job.Result) (outcome, error) {
 	if f := r.Failure; f != nil {
+		o := ended(failed, f)
 		if f.Cause == causeTimeout {
-			return ended(timedOut, f), nil
+			o.state = timedOut
 		}
-		return ended(failed, f), nil
+		o.timings = r.Timings
+		return o, nil
 	}
 	body, err := payload.Output(r.Output)
 	if err != nil {
@@ -27,25 +30,47 @@ func (s *Server) outcome(ctx context.Context, r job.Result) (outcome, error) {
 		err = fmt.Errorf("keep result of job %s: %w", r.ID, err)
 		return lost(err), err
 	}
-	return outcome{state: completed, output: d}, nil
+	return outcome{
+		state: completed, output: d, timings: r.Timings,
+		files: outputFiles(r.ID, r.Output.Files, body), values: valuesOf(r.Output),
+	}, nil
 }
 
 // causeTimeout is the cause of a failure that is RunPod's TIMED_OUT.
 const causeTimeout = "timeout"
 
+// maxValues is how large the values of a job may be for a list of jobs.
+const maxValues = 256 * kilobyte
+
+// valuesOf are what nodes told beside files, nil if that is nothing or too much.
+func valuesOf(o *job.Output) json.RawMessage {
+	if len(o.Values) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(o.Values)
+	if err != nil || len(text) > maxValues {
+		return nil
+	}
+	return text
+}
+
 // ended returns the outcome of a job that f kept from completing.
 func ended(s state, f *job.Failure) outcome {
-	body, err := payload.Failure(f)
-	if err != nil {
-		plain := *f
-		plain.Details = err.Error()
-		body, _ = payload.Failure(&plain)
+	o := outcome{state: s, failure: f.Message, cause: f.Cause, attempts: f.Attempts}
+	plain := *f
+	if f.Details != nil {
+		text, err := json.Marshal(f.Details)
+		if err != nil {
+			text, _ = json.Marshal(err.Error()) // a text can be written
+		}
+		o.details, plain.Details = text, json.RawMessage(text)
 	}
-	d, err := inMemory(context.Background(), body)
-	if err != nil { // a failure holds no files that could be unreadable
-		return outcome{state: s, failure: f.Message}
+	body, err := payload.Failure(&plain)
+	if err != nil { // all that it is made of can be written
+		return o
 	}
-	return outcome{state: s, failure: f.Message, output: d}
+	o.output, _ = inMemory(context.Background(), body) // nor are there files that could be unreadable
+	return o
 }
 
 // lost returns the outcome of a job whose result could not be kept.

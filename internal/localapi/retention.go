@@ -76,7 +76,7 @@ func (s *store) sweepRecords(now time.Time) []*document {
 		s.unkeepLocked(r)
 		delete(s.jobs, r.id)
 		s.gone.add(r.id)
-		documents = append(documents, r.output)
+		documents = append(documents, r.outcome.output)
 	}
 	return documents
 }
@@ -92,7 +92,7 @@ func (s *store) empty() {
 	defer s.mu.Unlock()
 	for _, r := range s.ended {
 		delete(s.jobs, r.id)
-		r.output.remove()
+		r.outcome.output.remove()
 	}
 	s.ended, s.memory, s.disk = nil, 0, 0
 }

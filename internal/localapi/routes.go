@@ -1,7 +1,9 @@
 package localapi
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -21,13 +23,29 @@ func (s *Server) handler() http.Handler {
 		mux.HandleFunc("POST "+root+"/purge-queue", s.purge)
 		for _, method := range []string{"GET ", "POST "} {
 			mux.HandleFunc(method+root+"/status/{id}", s.status)
+			mux.HandleFunc(method+root+"/status-sync/{id}", s.statusSync)
 			mux.HandleFunc(method+root+"/stream/{id}", s.stream)
 		}
 		mux.HandleFunc("GET "+root+"/health", s.health)
 		mux.HandleFunc("GET "+root+"/ping", s.ping)
 	}
+	mux.HandleFunc("GET /jobs", s.jobs)
+	mux.HandleFunc("GET /jobs/{id}", s.job)
+	mux.HandleFunc("GET /jobs/{id}/files/{n}", s.file)
+	mux.HandleFunc("POST /login", s.login)
+	mux.HandleFunc("POST /logout", s.logout)
+	if s.cfg.Restart != nil {
+		mux.HandleFunc("POST /restart", s.restart)
+	}
+	if s.cfg.Page != nil {
+		mux.Handle("GET /{$}", s.cfg.Page)
+		mux.Handle(pageFiles, s.cfg.Page)
+	}
 	return s.attend(s.open(s.guard(mux)))
 }
+
+// pageFiles is where the files of Config.Page are.
+const pageFiles = "/console/"
 
 // open answers load balancers, who have no token and may name any host.
 func (s *Server) open(guarded http.Handler) http.Handler {
@@ -66,6 +84,15 @@ func (s *Server) runSync(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
+	if s.await(r, final, wait) != nil {
+		return // the client is gone, the job goes on
+	}
+	s.sendSync(w, id)
+}
+
+// await returns when final is closed, when wait is over, or when the server
+// stops. The error is that of a client that is gone.
+func (s *Server) await(r *http.Request, final <-chan struct{}, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -73,8 +100,13 @@ func (s *Server) runSync(w http.ResponseWriter, r *http.Request) {
 	case <-timer.C:
 	case <-s.closing:
 	case <-r.Context().Done():
-		return // the client is gone, the job goes on
+		return r.Context().Err()
 	}
+	return nil
+}
+
+// sendSync answers who has waited for a job.
+func (s *Server) sendSync(w http.ResponseWriter, id string) {
 	v, err := s.store.view(id)
 	if err != nil {
 		s.refuse(w, err)
@@ -88,6 +120,25 @@ func (s *Server) runSync(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusServiceUnavailable
 	}
 	s.sendJob(w, code, v)
+}
+
+// statusSync answers when the job that is asked for has ended, as runSync does.
+func (s *Server) statusSync(w http.ResponseWriter, r *http.Request) {
+	wait, err := waitOf(r)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	id := r.PathValue("id")
+	final, err := s.store.final(id)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if s.await(r, final, wait) != nil {
+		return
+	}
+	s.sendSync(w, id)
 }
 
 const (
@@ -186,6 +237,37 @@ type workers struct {
 	Running      int `json:"running"`
 	Throttled    int `json:"throttled"`
 	Unhealthy    int `json:"unhealthy"`
+}
+
+var errRestart = errors.New("restart ComfyUI")
+
+// restart asks for a new ComfyUI.
+func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
+	text, err := s.readBody(r)
+	defer s.store.inputs.Release(int64(len(text)))
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	var sent struct {
+		Force bool `json:"force"`
+	}
+	if len(bytes.TrimSpace(text)) > 0 {
+		if err := json.Unmarshal(text, &sent); err != nil {
+			s.refuse(w, badJSON(err))
+			return
+		}
+	}
+	told, err := s.cfg.Restart(sent.Force)
+	if err != nil {
+		s.refuse(w, fmt.Errorf("%w: %w", errRestart, err))
+		return
+	}
+	s.send(w, http.StatusAccepted, struct {
+		Status  string `json:"status"`
+		Force   bool   `json:"force"`
+		Message string `json:"message"`
+	}{"restarting", sent.Force, told})
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {

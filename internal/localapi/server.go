@@ -19,6 +19,7 @@ type Server struct {
 	cfg     Config
 	log     *zap.Logger
 	token   [32]byte // SHA-256 of the token
+	session string   // of a browser that has logged in
 	conns   *limiter
 	http    *http.Server
 	store   *store
@@ -47,6 +48,7 @@ func New(cfg Config, l net.Listener, log *zap.Logger) *Server {
 		cfg:     cfg,
 		log:     log,
 		token:   digest(cfg.Token),
+		session: sessionOf(cfg.Token),
 		conns:   &limiter{Listener: l, max: cfg.MaxConns},
 		store:   newStore(cfg.MaxQueue, cfg.MaxInputs, cfg.Keep),
 		spool:   newSpool(cfg.SpoolDir, cfg.Keep, log),
@@ -140,7 +142,7 @@ func (s *Server) Progress(id string, p job.Progress) {
 		s.log.Debug("dropping progress", zap.String("job", id), zap.Error(err))
 		return
 	}
-	s.store.progress(id, text)
+	s.store.progress(id, p, text)
 }
 
 // Done keeps the result of a job for its clients. A result that cannot be kept

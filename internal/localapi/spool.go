@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -23,6 +24,7 @@ type document struct {
 	path string // "" if it is in memory
 	text []byte
 	size int64
+	made time.Time
 }
 
 func (d *document) onDisk() bool { return d != nil && d.path != "" }
@@ -43,6 +45,22 @@ func (d *document) open() (*payload.Body, io.Closer, error) {
 		return nil, nil, fmt.Errorf("open result: %w", err)
 	}
 	return raw(d.size, f), f, nil
+}
+
+// at is open for who reads here and there.
+func (d *document) at() (io.ReaderAt, io.Closer, error) {
+	if !d.onDisk() {
+		r := bytes.NewReader(d.text)
+		return r, io.NopCloser(r), nil
+	}
+	f, err := os.Open(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, errGone
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("open result: %w", err)
+	}
+	return f, f, nil
 }
 
 func raw(size int64, r io.ReadCloser) *payload.Body {
@@ -121,7 +139,7 @@ func (s *spool) putFile(ctx context.Context, b *payload.Body) (*document, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnwritable, err)
 	}
-	d := &document{path: f.Name(), size: b.Size()}
+	d := &document{path: f.Name(), size: b.Size(), made: time.Now()}
 	r := b.Reader()
 	defer r.Close()
 	_, err = io.Copy(f, &untilDone{ctx, r})
@@ -145,7 +163,7 @@ func inMemory(ctx context.Context, b *payload.Body) (*document, error) {
 	if _, err := io.ReadFull(&untilDone{ctx, r}, text); err != nil {
 		return nil, fmt.Errorf("read result: %w", err)
 	}
-	return &document{text: text, size: b.Size()}, nil
+	return &document{text: text, size: b.Size(), made: time.Now()}, nil
 }
 
 // untilDone is a reader that ends with a context.

@@ -19,7 +19,7 @@ var (
 	errFull    = errors.New("the queue is full")
 	errClosed  = errors.New("the server is shutting down")
 	errInputs  = fmt.Errorf("%w: the inputs of its jobs leave no memory for another", errFull)
-	errState   = errors.New("only a FAILED or TIMED_OUT job can be retried")
+	errRetry   = errors.New("only a FAILED or TIMED_OUT job can be retried")
 )
 
 // A store owns the records of all jobs, and is the only one that changes their
@@ -38,6 +38,7 @@ type store struct {
 	gone    forgotten     // ids that had a record once
 	arrived chan struct{} // closed, and replaced, when a job joins the queue
 	tally   tally
+	order   uint64 // of the job that came last
 	// memory and disk are what the ended jobs occupy.
 	memory, disk int64
 }
@@ -77,7 +78,8 @@ func (s *store) add(id string, input json.RawMessage, p policy) (<-chan struct{}
 	if err := s.admitLocked(input); err != nil {
 		return nil, err
 	}
-	r := &record{id: id, input: input, policy: p}
+	s.order++
+	r := &record{id: id, order: s.order, input: input, policy: p, created: time.Now()}
 	s.jobs[id] = r
 	s.enqueueLocked(r)
 	return r.final, nil
@@ -120,11 +122,11 @@ func (s *store) take(n int) ([]job.Job, <-chan struct{}) {
 
 // progress remembers how far a running job has come; for any other it does
 // nothing.
-func (s *store) progress(id string, p json.RawMessage) {
+func (s *store) progress(id string, p job.Progress, text json.RawMessage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.jobs[id]; r != nil && r.state == inProgress {
-		r.addProgress(p)
+		r.addProgress(p, text)
 	}
 }
 
@@ -176,7 +178,7 @@ func (s *store) retry(id string) (view, error) {
 		return view{}, err
 	}
 	if !r.state.retryable() {
-		return view{}, fmt.Errorf("%w, and this one is %s", errState, r.state)
+		return view{}, fmt.Errorf("%w, and this one is %s", errRetry, r.state)
 	}
 	if err := s.admitLocked(r.input); err != nil {
 		return view{}, err
@@ -212,6 +214,17 @@ func (s *store) view(id string) (view, error) {
 		return view{}, err
 	}
 	return r.view(), nil
+}
+
+// final returns the channel that is closed when the job has ended.
+func (s *store) final(id string) (<-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.findLocked(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.final, nil
 }
 
 // stream returns the progress since the last call, and the state of the job.

@@ -14,7 +14,15 @@ import (
 type Body struct {
 	parts []part
 	size  int64
+	spans []Span
 }
+
+// A Span is where the base64 text of a file stands in a body.
+type Span struct{ Offset, Length int64 }
+
+// Spans are the places of the files that travel inside the output document, in
+// the order in which [Output] was given them; files with a URL have none.
+func (b *Body) Spans() []Span { return b.spans }
 
 // part is either text or a file's content, encoded or as it is.
 type part struct {

@@ -258,3 +258,24 @@ func BenchmarkBody(b *testing.B) {
 		}
 	}
 }
+
+// Files that stand in another order in the document than in the output are found
+// at their spans all the same; a stored one has none.
+func TestSpansOfFiles(t *testing.T) {
+	sound, picture := content([]byte("noise")), content([]byte("picture"))
+	b := outputBody(t, &job.Output{Files: []job.File{
+		{Filename: "s.flac", Kind: "audio", Content: sound},
+		{Filename: "u.png", Kind: "images", URL: "https://bucket.test/u.png", Content: picture},
+		{Filename: "p.png", Kind: "images", Content: picture},
+	}})
+	doc := read(t, b)
+	want := []string{"bm9pc2U=", "cGljdHVyZQ=="}
+	if len(b.Spans()) != len(want) {
+		t.Fatalf("spans = %v, want %d", b.Spans(), len(want))
+	}
+	for i, s := range b.Spans() {
+		if got := string(doc[s.Offset : s.Offset+s.Length]); got != want[i] {
+			t.Errorf("span %d holds %q, want %q", i, got, want[i])
+		}
+	}
+}

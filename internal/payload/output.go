@@ -128,16 +128,21 @@ func (h *holes) leave(c job.Content) string {
 
 func (h *holes) name(i int) string { return h.mark + "#" + strconv.Itoa(i) + ";" }
 
-// fill cuts doc at its marks and puts the contents there.
+// fill cuts doc at its marks, in whatever order they stand there, and puts the
+// contents in their places.
 func (h *holes) fill(doc []byte) (*Body, error) {
-	b := new(Body)
-	for i := range h.contents {
-		before, after, found := bytes.Cut(doc, []byte(h.name(i)))
-		if !found {
-			return nil, fmt.Errorf("encode result: file %d of %d has no place in the document", i+1, len(h.contents))
+	b := &Body{spans: make([]Span, len(h.contents))}
+	for range h.contents {
+		before, after, found := bytes.Cut(doc, []byte(h.mark+"#"))
+		number, after, ended := bytes.Cut(after, []byte(";"))
+		i, err := strconv.Atoi(string(number))
+		if !found || !ended || err != nil || i >= len(h.contents) {
+			return nil, fmt.Errorf("encode result: not all of %d files have a place in the document", len(h.contents))
 		}
 		b.add(part{text: before})
+		start := b.size
 		b.add(part{content: &h.contents[i], encode: true})
+		b.spans[i] = Span{start, b.size - start}
 		doc = after
 	}
 	b.add(part{text: doc})
