@@ -15,7 +15,6 @@ import (
 type observer struct {
 	bus     *event.Bus
 	metrics *status.Metrics
-	stored  string // where files go: s3 or inline
 	scrub   func(text string) string
 	panics  *containment
 }
@@ -114,10 +113,14 @@ func (o observer) count(e worker.Event) {
 	}
 	if r.Output != nil && e.Undelivered == nil {
 		var bytes int64
+		stored := "inline"
 		for _, f := range r.Output.Files {
 			bytes += f.Content.Size
+			if f.URL != "" {
+				stored = "s3"
+			}
 		}
-		o.metrics.Delivered(o.stored, bytes)
+		o.metrics.Delivered(stored, bytes)
 	}
 }
 

@@ -32,8 +32,9 @@ func newOneJob(file string) (*oneJob, error) {
 		return nil, exitWith(exitConfig, err)
 	}
 	var request struct {
-		ID    string          `json:"id"`
-		Input json.RawMessage `json:"input"`
+		ID       string          `json:"id"`
+		Input    json.RawMessage `json:"input"`
+		S3Config json.RawMessage `json:"s3Config"`
 	}
 	if err := json.Unmarshal(bytes.TrimSpace(raw), &request); err != nil || request.Input == nil {
 		return nil, exitWith(exitConfig, fmt.Errorf(`%s holds no job: want {"input": {"workflow": {...}}}`, file))
@@ -41,7 +42,7 @@ func newOneJob(file string) (*oneJob, error) {
 	if request.ID == "" {
 		request.ID = "local_test"
 	}
-	return &oneJob{job: job.Job{ID: request.ID, Input: request.Input}, handed: make(chan struct{}, 1)}, nil
+	return &oneJob{job: job.Job{ID: request.ID, Input: request.Input, S3Config: request.S3Config}, handed: make(chan struct{}, 1)}, nil
 }
 
 // Run has nothing to do beside the job.

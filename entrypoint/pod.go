@@ -48,10 +48,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if err != nil {
 		return nil, err
 	}
-	seen := observer{bus: new(event.Bus), metrics: metrics, stored: "inline", scrub: scrub.String, panics: newContainment(log)}
-	if store != nil {
-		seen.stored = "s3"
-	}
+	seen := observer{bus: new(event.Bus), metrics: metrics, scrub: scrub.String, panics: newContainment(log)}
 	p := &pod{cfg: cfg, log: log, hurry: make(chan struct{}), panics: seen.panics, reaper: supervisor.NewReaper(log.Named("reaper")), seen: seen}
 	if cfg.General.Local && file == "" {
 		p.watch = console.New(console.Config{Bus: seen.bus, Version: version})
@@ -79,7 +76,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		return nil, err
 	}
 	p.work = worker.New(worker.Config{
-		Source: containedSource{p.jobs, p.panics}, Store: store, SpoolDir: filepath.Join(cfg.General.DataDir, "outputs"), Fetch: newFetch(cfg), Slots: p.comfys.slots(),
+		Source: containedSource{p.jobs, p.panics}, Store: store, SpoolDir: filepath.Join(cfg.General.DataDir, "outputs"), Fetch: newFetch(cfg), Bucket: jobBuckets(cfg, log), Slots: p.comfys.slots(),
 		Previews: previews(cfg), Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
 		OrgAPIKey: cfg.Comfy.OrgAPIKey.Reveal(), ResultLimit: resultLimit(cfg, file),
 		Wear:       worker.Wear{Jobs: cfg.Watch.AfterJobs, Memory: cfg.Watch.AtMemory, Uptime: cfg.Watch.AfterUptime},

@@ -101,6 +101,30 @@ func newStore(cfg Config, log *zap.Logger) (worker.Store, error) {
 	return store, nil
 }
 
+// jobBuckets returns what opens the buckets that jobs bring. Their addresses are
+// strangers' words, so they are judged like the URLs of inputs.
+func jobBuckets(cfg Config, log *zap.Logger) func(worker.Bucket) (worker.Store, func(), error) {
+	urls := fetch.New(fetch.Config{AllowPrivate: cfg.Jobs.PrivateURLs})
+	var guard s3store.Guard
+	if !cfg.Jobs.PrivateURLs {
+		guard = urls.Control
+	}
+	return func(b worker.Bucket) (worker.Store, func(), error) {
+		if _, err := urls.Check(b.EndpointURL); err != nil {
+			return nil, nil, fmt.Errorf("%s.endpointUrl: %w", b.Field, err)
+		}
+		store, err := s3store.New(s3store.Config{
+			EndpointURL: b.EndpointURL, AccessKeyID: b.AccessID, SecretAccessKey: b.AccessSecret, BucketName: b.Name,
+			KeyTemplate: cfg.Bucket.template(), PresignExpiry: cfg.Bucket.PresignExpiry,
+			Field: b.Field, Guard: guard,
+		}, log.Named("s3"))
+		if err != nil {
+			return nil, nil, err
+		}
+		return store, store.Close, nil
+	}
+}
+
 // newFetch returns what downloads the files that jobs name by URL, nil if none
 // are to be.
 func newFetch(cfg Config) *fetch.Client {

@@ -24,7 +24,11 @@ const resultGuard = 64 << 10
 // store puts the job's files where the result will point to, all of them or
 // none: a result never lists fewer files than the job made.
 func (l *life) store(ctx context.Context) error {
-	if l.w.cfg.Store == nil {
+	place := l.w.cfg.Store
+	if l.bucket != nil {
+		place = l.bucket
+	}
+	if place == nil {
 		return l.checkSize()
 	}
 	ctx, cancel := l.whileWanted(ctx)
@@ -35,7 +39,7 @@ func (l *life) store(ctx context.Context) error {
 	g.SetLimit(parallelPuts)
 	for i := range files {
 		g.Go(func() error {
-			stored, err := l.w.cfg.Store.Put(ctx, l.job.ID, i, files[i])
+			stored, err := place.Put(ctx, l.job.ID, i, files[i])
 			if err != nil {
 				fates[i] = err
 				return nil

@@ -14,7 +14,8 @@ import (
 type input struct {
 	workflow workflow
 	files    []inputFile
-	apiKey   string // for ComfyUI's API nodes, "" if the job brings none
+	apiKey   string  // for ComfyUI's API nodes, "" if the job brings none
+	bucket   *Bucket // that the files are stored in, nil if the job brings none
 }
 
 // parseInput validates a job's input. It reports every fault at once, as one
@@ -40,6 +41,8 @@ func parseInput(raw json.RawMessage, urls *fetch.Client) (input, *job.Failure) {
 	}
 	in.files = files
 	in.apiKey, err = parseAPIKey(fields)
+	fault(err)
+	in.bucket, err = parseBucket("input.s3Config", fields["s3Config"])
 	fault(err)
 	if len(faults) > 0 {
 		return input{}, badInput(strings.Join(faults, "; "))

@@ -27,6 +27,7 @@ type life struct {
 	attempt int // of which begun
 	tried   []*attempt
 	output  *job.Output
+	bucket  Store // of the job's own, nil if it brought none
 	failure *job.Failure
 	ended   error        // what failure was made of
 	reached job.Progress // told last while an attempt executed
@@ -95,6 +96,9 @@ func (l *life) execute() {
 		l.atEnd(l.w.cfg.Guard(in.apiKey))
 	} else {
 		in.apiKey = l.w.cfg.OrgAPIKey
+	}
+	if l.failure = l.openBucket(in.bucket); l.failure != nil {
+		return
 	}
 	if err := l.download(in.files); err != nil {
 		l.fail(err)

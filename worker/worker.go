@@ -82,7 +82,11 @@ type Config struct {
 	SpoolDir string
 	// Fetch downloads the files that jobs name by URL; nil refuses URLs.
 	Fetch *fetch.Client
-	Slots []*Slot
+	// Bucket opens the bucket that a job brought, to be closed when the job has
+	// ended. Its error is for whoever sent the job: it names the field at fault and
+	// has no key in it. Nil refuses jobs with a bucket.
+	Bucket func(Bucket) (store Store, closed func(), err error)
+	Slots  []*Slot
 	// Prefetch prepares the next job, and queues its prompt, while one runs.
 	Prefetch bool
 	Refresh  Refresh

@@ -63,7 +63,7 @@ func New(cfg Config) *Client {
 		c.guard = ssrf.New(ssrf.WithDeniedV4Prefixes(azureHost))
 		c.ports = []string{"80", "443"}
 	}
-	c.dialer = &net.Dialer{Timeout: dialLimit, ControlContext: c.control}
+	c.dialer = &net.Dialer{Timeout: dialLimit, ControlContext: c.Control}
 	c.transport = &http.Transport{
 		DialContext:            c.dialer.DialContext,
 		DisableCompression:     true, // a few bytes of gzip unpack to gigabytes
@@ -73,8 +73,10 @@ func New(cfg Config) *Client {
 	return c
 }
 
-// control judges the address that is about to be connected to.
-func (c *Client) control(_ context.Context, network, address string, conn syscall.RawConn) error {
+// Control judges the address that is about to be connected to, as the
+// ControlContext of a net.Dialer. Others who follow what strangers wrote may use
+// it for connections of their own.
+func (c *Client) Control(_ context.Context, network, address string, conn syscall.RawConn) error {
 	if c.guard == nil {
 		return nil
 	}

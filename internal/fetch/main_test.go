@@ -126,7 +126,7 @@ func passed(c *Client) func() []string {
 	var mu sync.Mutex
 	var all []string
 	c.dialer.ControlContext = func(ctx context.Context, network, address string, conn syscall.RawConn) error {
-		if err := c.control(ctx, network, address, conn); err != nil {
+		if err := c.Control(ctx, network, address, conn); err != nil {
 			return err
 		}
 		mu.Lock()

@@ -14,6 +14,9 @@ type Job struct {
 	// Input is the job's input as it came: a JSON object, or a JSON string
 	// that holds one. It is not yet validated.
 	Input json.RawMessage
+	// S3Config is the bucket that came beside the input, with its keys, as it
+	// came; nil if none did. It must not be logged, and not be kept on disk.
+	S3Config json.RawMessage
 	// Timeout is the execution limit that the source told, 0 if it told none.
 	Timeout time.Duration
 	// Taken is when the source handed the job out.

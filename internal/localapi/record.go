@@ -69,7 +69,10 @@ func (r *record) start(now time.Time) job.Job {
 	r.taken = now
 	r.handed++
 	r.canceled = make(chan struct{})
-	return job.Job{ID: r.id, Input: r.input, Timeout: r.policy.execution, Taken: now, Canceled: r.canceled}
+	return job.Job{
+		ID: r.id, Input: r.input, S3Config: json.RawMessage(r.policy.bucket),
+		Timeout: r.policy.execution, Taken: now, Canceled: r.canceled,
+	}
 }
 
 // addProgress takes p, of which text is the JSON.
@@ -104,7 +107,7 @@ func (r *record) end(o outcome, now time.Time) {
 	r.attempts = max(r.attempts, o.attempts)
 	r.progress = nil
 	if !r.state.retryable() {
-		r.input = shown(r.input)
+		r.input, r.policy.bucket = shown(r.input), ""
 	}
 	r.weigh()
 	close(r.final)

@@ -19,10 +19,12 @@ type request struct {
 	policy policy
 }
 
-// policy is how long a job may take.
+// policy is what a client asks for beside the input: how long a job may take, and
+// where its files go.
 type policy struct {
 	execution time.Duration // 0 if the client does not say
 	ttl       time.Duration // in the queue
+	bucket    string        // s3Config as it came, with keys in it: for memory only; "" if there was none
 }
 
 const (
@@ -34,8 +36,9 @@ const (
 // field is wrong. The input is kept as it came.
 func decodeRequest(body []byte) (request, error) {
 	var wire struct {
-		Input  json.RawMessage `json:"input"`
-		Policy struct {
+		Input    json.RawMessage `json:"input"`
+		S3Config json.RawMessage `json:"s3Config"`
+		Policy   struct {
 			ExecutionTimeout int64 `json:"executionTimeout"` // milliseconds
 			TTL              int64 `json:"ttl"`              // milliseconds
 		} `json:"policy"`
@@ -57,7 +60,12 @@ func decodeRequest(body []byte) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	return request{wire.Input, policy{execution, ttl}}, nil
+	input, inside := takeBucket(wire.Input)
+	bucket := firstBucket(wire.S3Config, inside)
+	if len(bucket) > maxBucket {
+		return request{}, badRequest(fmt.Sprintf("s3Config has %d bytes: at most %d are taken", len(bucket), maxBucket))
+	}
+	return request{input, policy{execution, ttl, bucket}}, nil
 }
 
 func badJSON(err error) error {

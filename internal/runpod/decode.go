@@ -60,7 +60,7 @@ func decodeEntry(entry json.RawMessage) handout {
 	if err != nil {
 		return handout{fault: err.Error(), shape: shape(entry, fields)}
 	}
-	h := handout{job: job.Job{ID: id, Input: fields["input"], Timeout: decodeTimeout(fields)}}
+	h := handout{job: job.Job{ID: id, Input: fields["input"], S3Config: fields["s3Config"], Timeout: decodeTimeout(fields)}}
 	if in := fields["input"]; len(in) == 0 || string(in) == "null" {
 		h.fault = "it has no input"
 	}

@@ -20,13 +20,29 @@ func newClient(cfg Config, at resolver) *s3.Client {
 		Region:             at.at.Load().region, // asked for, but the endpoint's counts
 		Credentials:        credentials.NewStaticCredentialsProvider(cfg.AccessKeyID, cfg.SecretAccessKey, ""),
 		EndpointResolverV2: at,
-		HTTPClient:         smithyhttp.ClientDoFunc(cfg.Transport.RoundTrip), // follows no redirect
+		HTTPClient:         smithyhttp.ClientDoFunc(bounded(cfg.Transport)), // follows no redirect
 		HTTPSignerV4:       plainSigner{v4.NewSigner()},
 		Retryer:            aws.NopRetryer{}, // see Store.try
 		// The SDK's default checksums come as trailers that several stores refuse.
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 	})
+}
+
+// maxAnswer is more than any answer that is not a file. The SDK reads answers
+// into memory as long as they go on.
+const maxAnswer = 1 << 20
+
+// bounded returns how transport sends requests, with answers cut at maxAnswer
+// unless they are files.
+func bounded(transport http.RoundTripper) func(*http.Request) (*http.Response, error) {
+	return func(r *http.Request) (*http.Response, error) {
+		answer, err := transport.RoundTrip(r)
+		if err == nil && (r.Method != http.MethodGet || answer.StatusCode >= http.StatusBadRequest) {
+			answer.Body = http.MaxBytesReader(nil, answer.Body, maxAnswer)
+		}
+		return answer, err
+	}
 }
 
 // A plainSigner signs nothing but what S3 asks for. The headers that it drops

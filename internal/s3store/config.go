@@ -60,6 +60,14 @@ type Config struct {
 	// Transport carries the requests. By default it is HTTP/1.1 with the
 	// IdleTimeout, through the proxy that the environment names.
 	Transport http.RoundTripper
+
+	// Field is where a stranger named the bucket, such as input.s3Config: errors
+	// speak of its fields and not of variables.
+	Field string
+	// Guard judges each address before it is connected to, as a net.Dialer's
+	// ControlContext. With it no proxy is used, and errors do not tell an address
+	// that it refused from one where nobody answers. Nil lets every address pass.
+	Guard Guard
 }
 
 // settle returns c with the defaults filled in, and every fault of it by the
@@ -74,7 +82,11 @@ func (c Config) settle() (Config, error) {
 	c.PartSize = cmp.Or(c.PartSize, defaultPartSize)
 	c.Concurrency = cmp.Or(c.Concurrency, defaultConcurrency)
 	if c.Transport == nil {
-		c.Transport = newTransport(c.IdleTimeout, dial)
+		transport := newTransport(c.IdleTimeout, dialer(c.Guard))
+		if c.Guard != nil {
+			transport.Proxy = nil // it would resolve names by itself
+		}
+		c.Transport = transport
 	}
 	public, err := publicURL(c.PublicURL)
 	c.PublicURL = public

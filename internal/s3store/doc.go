@@ -42,4 +42,10 @@
 //
 // A stored object is compared with what was sent. Stores whose ETag is no MD5
 // are recognised by reading one object back.
+//
+// # Buckets that jobs bring
+//
+// A store whose Config has a Field is a stranger's: its errors speak of the
+// fields of his job, its Guard judges each address that it connects to, and no
+// answer is read further than an honest store's would be.
 package s3store

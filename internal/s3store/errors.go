@@ -25,6 +25,7 @@ type Error struct {
 	Err       error  // what the store or the network said
 
 	retryable bool
+	field     string // Config.Field
 }
 
 // Retryable tells that the same file may well be stored later.
@@ -45,7 +46,7 @@ func (e *Error) Error() string {
 	if advice != "" {
 		text += "; " + advice
 	}
-	return text
+	return inWordsOf(e.field, text)
 }
 
 // name is how S3's tools write an object's place.
@@ -120,7 +121,7 @@ func (s *Store) fault(op, key string, attempts int, err error) *Error {
 		Status: status, Code: codeOf(err),
 		RequestID: answer.Get("X-Amz-Request-Id"),
 		Err:       err,
-		retryable: worthRepeating(err),
+		retryable: worthRepeating(err), field: s.cfg.Field,
 	}
 	var (
 		operation   *smithy.OperationError

@@ -51,7 +51,7 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 	faults = errors.Join(faults, err)
 	keys, err := parseTemplate(cfg.KeyTemplate)
 	if faults = errors.Join(faults, err); faults != nil {
-		return nil, faults
+		return nil, errors.New(inWordsOf(cfg.Field, faults.Error()))
 	}
 	s := &Store{cfg: cfg, log: log, keys: keys}
 	s.at.Store(&at)
@@ -90,6 +90,13 @@ func (s *Store) Check(ctx context.Context) error {
 		_, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: s.bucket()})
 		return err
 	})
+}
+
+// Close ends the connections that are idle.
+func (s *Store) Close() {
+	if idle, ok := s.cfg.Transport.(interface{ CloseIdleConnections() }); ok {
+		idle.CloseIdleConnections()
+	}
 }
 
 // url is where the object can be fetched: signed, unless the store has no

@@ -27,9 +27,18 @@ const (
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dial opens a TCP connection that takes a body no faster than the network.
+// dial opens a connection to any address.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout, Control: func(_, _ string, conn syscall.RawConn) error {
+	return dialGuarded(ctx, network, address, nil)
+}
+
+func dialGuarded(ctx context.Context, network, address string, guard Guard) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout, ControlContext: func(ctx context.Context, network, address string, conn syscall.RawConn) error {
+		if guard != nil {
+			if err := guard(ctx, network, address, conn); err != nil {
+				return err
+			}
+		}
 		var limited error
 		err := conn.Control(func(fd uintptr) {
 			limited = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentLimit)
@@ -54,9 +63,10 @@ func newTransport(idle time.Duration, dial dialFunc) *http.Transport {
 		TLSHandshakeTimeout: dialTimeout,
 		// A store that does not know "Expect: 100-continue" gets the body late,
 		// but gets it. Those that do refuse wrong keys before they are sent it.
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true,
-		WriteBufferSize:       64 << 10,
+		ExpectContinueTimeout:  time.Second,
+		DisableCompression:     true,
+		WriteBufferSize:        64 << 10,
+		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
