@@ -71,6 +71,9 @@ type JobsConfig struct {
 	PrivateURLs      bool          `env:"ALLOW_PRIVATE_URLS" envDefault:"false" help:"download from any address and port, also from those that only this pod can reach; for use at home, where nobody else sends jobs"`
 	ProgressInterval time.Duration `env:"PROGRESS_INTERVAL" envDefault:"2s" min:"100ms" help:"least time between two reports of a job's progress"`
 	Previews         bool          `env:"PROGRESS_PREVIEWS" envDefault:"false" help:"show unfinished pictures in a job's stream, one at most every PROGRESS_INTERVAL; for that, and for the console, which comes with SERVE_API_LOCALLY, ComfyUI is started with --preview-method auto unless COMFY_EXTRA_ARGS has the flag"`
+	OutputFormat     string        `env:"OUTPUT_FORMAT" envDefault:"original" oneof:"original jpeg png webp" help:"what still pictures are made into before they are delivered; input.output.format of a job comes first"`
+	OutputQuality    int           `env:"OUTPUT_QUALITY" envDefault:"0" max:"100" help:"how good they are then, from 1 to 100; 0 is the usual one of the format: 90 for jpeg, 80 for webp, of which 100 is without loss; input.output.quality of a job comes first"`
+	OutputMaxEdge    int           `env:"OUTPUT_MAX_EDGE" envDefault:"0" max:"16384" help:"how many pixels the longer side of a still picture may have, larger ones are made smaller; 0 sets no limit; input.output.max_edge of a job comes first"`
 	SocketAttempts   int           `env:"WEBSOCKET_RECONNECT_ATTEMPTS" envDefault:"5" max:"1000" help:"how often a broken websocket is opened again during a job, the first time at once; then the job goes on by polling"`
 	SocketDelay      time.Duration `env:"WEBSOCKET_RECONNECT_DELAY_S" envDefault:"3" unit:"s" max:"3600" help:"seconds between those attempts"`
 	SocketTrace      bool          `env:"WEBSOCKET_TRACE" envDefault:"false" help:"log every frame of the websocket"`

@@ -78,7 +78,7 @@ func TestConfigOfAnEmptyEnvironment(t *testing.T) {
 		General: GeneralConfig{DataDir: "/tmp/comfyvisor", SSHPort: 22},
 		Comfy: ComfyConfig{Home: "/comfyui", Command: "python $COMFY_HOME/main.py", Instances: "1", Port: 8188,
 			GPUCheck: "auto", TCMalloc: true, Manager: "offline", LogLevel: "DEBUG"},
-		Jobs: JobsConfig{ResultLimit: 20, MinFree: 512, WorkflowCheck: "on", MaxDownload: 1024, ProgressInterval: 2 * time.Second, SocketAttempts: 5,
+		Jobs: JobsConfig{ResultLimit: 20, MinFree: 512, WorkflowCheck: "on", OutputFormat: "original", MaxDownload: 1024, ProgressInterval: 2 * time.Second, SocketAttempts: 5,
 			SocketDelay: 3 * time.Second},
 		Bucket: BucketConfig{KeyTemplate: "{date}/{job_id}/{filename}", PresignExpiry: 7 * 24 * time.Hour,
 			Style: "auto"},

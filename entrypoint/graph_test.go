@@ -13,14 +13,15 @@ const module = "github.com/comfyvisor/comfyvisor/"
 // mayImport is the import graph of ARCHITECTURE.md: what each package may import
 // of ours.
 var mayImport = map[string][]string{
-	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/console", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
+	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/convert", "internal/console", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
 		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status"},
-	"worker":            {"health", "internal/comfy", "internal/fetch", "internal/gpuerror", "internal/job", "internal/media", "internal/nodeinfo", "internal/payload", "internal/spool"},
+	"worker":            {"health", "internal/comfy", "internal/convert", "internal/fetch", "internal/gpuerror", "internal/job", "internal/media", "internal/nodeinfo", "internal/payload", "internal/spool"},
 	"supervisor":        {},
 	"health":            {},
 	"internal/comfy":    {},
 	"internal/console":  {"docs", "internal/event"},
 	"docs":              {},
+	"internal/convert":  {},
 	"internal/event":    {},
 	"internal/fetch":    {},
 	"internal/gpuerror": {},

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/comfyvisor/comfyvisor/internal/console"
+	"github.com/comfyvisor/comfyvisor/internal/convert"
 	"github.com/comfyvisor/comfyvisor/internal/event"
 	"github.com/comfyvisor/comfyvisor/internal/runpod"
 	"github.com/comfyvisor/comfyvisor/internal/secret"
@@ -78,6 +79,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	p.work = worker.New(worker.Config{
 		Source: containedSource{p.jobs, p.panics}, Store: store, SpoolDir: filepath.Join(cfg.General.DataDir, "outputs"), Fetch: newFetch(cfg), Bucket: jobBuckets(cfg, log), Slots: p.comfys.slots(),
 		Previews: previews(cfg), Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
+		Format:    convert.Format{Name: cfg.Jobs.OutputFormat, Quality: cfg.Jobs.OutputQuality, MaxEdge: cfg.Jobs.OutputMaxEdge},
 		OrgAPIKey: cfg.Comfy.OrgAPIKey.Reveal(), ResultLimit: resultLimit(cfg, file),
 		Wear:       worker.Wear{Jobs: cfg.Watch.AfterJobs, Memory: cfg.Watch.AtMemory, Uptime: cfg.Watch.AfterUptime},
 		Fitness:    fitness(cfg, file),

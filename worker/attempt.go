@@ -93,6 +93,9 @@ func (l *life) tryInside(inside context.Context, in input, a *attempt) error {
 		return l.explain(inside, in.workflow, err)
 	}
 	l.output, err = l.find(inside, a, outcome)
+	if err == nil && len(l.output.Files) == 0 {
+		l.output.Note = nothingSaved(in.workflow, l.slot.known(), outcome)
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,7 +179,7 @@ func blameWorkflow(err error) *job.Failure {
 	var node *comfy.NodeFailure
 	switch {
 	case errors.As(err, &invalid):
-		f := failure(KindWorkflow, CauseInvalid, err, refusedAdvice(invalid.faults))
+		f := failure(KindWorkflow, CauseInvalid, err, cmp.Or(invalid.advice, refusedAdvice(invalid.faults)))
 		f.Details = invalid.faults
 		return f
 	case errors.As(err, &node) && outOfMemory(node):

@@ -40,6 +40,7 @@ const guessWait = 250 * time.Millisecond
 type invalidError struct {
 	text   string
 	faults []nodeFault
+	advice string // "" for what the faults make advisable
 }
 
 func (e *invalidError) Error() string { return e.text }
@@ -69,7 +70,7 @@ func (l *life) check(ctx context.Context, wf workflow) error {
 	for _, f := range faults {
 		refused = append(refused, asComfyUI(f, wf[f.Node].title, info))
 	}
-	return &invalidError{wouldRefuse(refused), wf.faults(refused, info)}
+	return &invalidError{text: wouldRefuse(refused), faults: wf.faults(refused, info)}
 }
 
 // wouldRefuse is the sentence about a refusal that ComfyUI was spared.
@@ -119,8 +120,11 @@ func (l *life) explain(ctx context.Context, wf workflow, err error) error {
 	if !errors.As(err, &refused) {
 		return err
 	}
+	if refused.Type == typeNoSave {
+		return &invalidError{text: wf.wouldSaveNothing(), advice: saveAdvice}
+	}
 	info := l.slot.knownSoon(ctx, guessWait)
-	return &invalidError{refused.Error(), wf.faults(refused.Nodes, info)}
+	return &invalidError{text: refused.Error(), faults: wf.faults(refused.Nodes, info)}
 }
 
 // faults are the nodes at fault with their titles, and with guesses where there

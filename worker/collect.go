@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/gabriel-vasile/mimetype"
@@ -23,17 +24,21 @@ const maxFiles = 512
 // collect finds the files that an attempt made: those that nodes reported, and
 // those that lie in the attempt's folder though no node reported them.
 func (l *life) collect(ctx context.Context, a *attempt, made *comfy.Outcome, keeper *keeper) (*job.Output, error) {
-	out := &job.Output{Values: made.Values, Warnings: made.Warnings}
+	values, warnings := capValues(made.Values)
+	out := &job.Output{Values: values, Warnings: slices.Concat(made.Warnings, warnings)}
 	reported := make(map[string]bool)
 	for _, o := range made.Outputs {
-		if o.Type != "output" {
-			continue // previews, and inputs shown again
+		preview := o.Type == "temp"
+		if o.Type != "output" && !(preview && l.wanted.previews) {
+			continue // previews that nobody asked for, and inputs shown again
 		}
 		f, err := l.file(ctx, a, o, keeper)
 		if err != nil {
 			return nil, err
 		}
-		reported[path.Join(o.Subfolder, o.Filename)] = true
+		if f.Preview = preview; !preview {
+			reported[path.Join(o.Subfolder, o.Filename)] = true
+		}
 		f.Subfolder = a.ownSubfolder(o.Subfolder)
 		out.Files = append(out.Files, f)
 	}
@@ -70,7 +75,11 @@ func (a *attempt) ownSubfolder(subfolder string) string {
 // of the attempt's own folder is kept: the next job may write over it.
 func (l *life) file(ctx context.Context, a *attempt, o comfy.Output, k *keeper) (job.File, error) {
 	name := path.Join(o.Subfolder, o.Filename)
-	content, what, err := localContent(l.slot.OutputDir, name)
+	dir := l.slot.OutputDir
+	if o.Type != "output" {
+		dir = "" // ComfyUI knows where its other files are
+	}
+	content, what, err := localContent(dir, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoDirectory):
 		content, what, err = l.view(ctx, o, k)

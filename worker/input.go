@@ -16,6 +16,7 @@ type input struct {
 	files    []inputFile
 	apiKey   string  // for ComfyUI's API nodes, "" if the job brings none
 	bucket   *Bucket // that the files are stored in, nil if the job brings none
+	wanted   wanted
 }
 
 // parseInput validates a job's input. It reports every fault at once, as one
@@ -40,6 +41,10 @@ func parseInput(raw json.RawMessage, urls *fetch.Client) (input, *job.Failure) {
 		fault(err)
 	}
 	in.files = files
+	in.wanted, errs = parseWanted(fields["output"])
+	for _, err := range errs {
+		fault(err)
+	}
 	in.apiKey, err = parseAPIKey(fields)
 	fault(err)
 	in.bucket, err = parseBucket("input.s3Config", fields["s3Config"])

@@ -26,6 +26,7 @@ type life struct {
 
 	attempt int // of which begun
 	tried   []*attempt
+	wanted  wanted // of the outputs
 	output  *job.Output
 	bucket  Store // of the job's own, nil if it brought none
 	failure *job.Failure
@@ -92,6 +93,7 @@ func (l *life) execute() {
 		l.failure, l.ended = failure, failure
 		return
 	}
+	l.wanted = in.wanted
 	if in.apiKey != "" {
 		l.atEnd(l.w.cfg.Guard(in.apiKey))
 	} else {
@@ -153,6 +155,7 @@ func (l *life) deliver(ctx context.Context) {
 	l.enter(PhaseDeliver, l.attempt)
 	start := time.Now()
 	if l.failure == nil {
+		l.convert(ctx)
 		if err := l.store(ctx); err != nil {
 			l.fail(err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/comfyvisor/comfyvisor/health"
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/convert"
 	"github.com/comfyvisor/comfyvisor/internal/fetch"
 	"github.com/comfyvisor/comfyvisor/internal/job"
 )
@@ -77,8 +78,11 @@ type Config struct {
 	Source Source
 	// Store keeps output files; nil lets them travel inside the result.
 	Store Store
-	// SpoolDir is where outputs are kept that ComfyUI, or the next job, may take
-	// away before they are delivered; "" is the system's directory for temporary files.
+	// Format is what pictures are made into unless the job says otherwise.
+	Format convert.Format
+	// SpoolDir is where outputs are kept that were made here, or that ComfyUI or the
+	// next job may take away before they are delivered; "" is the system's directory
+	// for temporary files.
 	SpoolDir string
 	// Fetch downloads the files that jobs name by URL; nil refuses URLs.
 	Fetch *fetch.Client
@@ -141,6 +145,7 @@ type Worker struct {
 	deliveries sync.WaitGroup
 	abandoned  atomic.Bool
 	active     atomic.Int64
+	pixels     *semaphore.Weighted // of pictures that are converted at the moment
 }
 
 // New returns a Worker.
@@ -170,7 +175,10 @@ func New(cfg Config, log *zap.Logger) *Worker {
 		slot.room = semaphore.NewWeighted(lanesMax)
 		slot.users = semaphore.NewWeighted(everybody)
 	}
-	return &Worker{cfg: cfg, log: log, intake: newIntake(cfg.Source, cfg.Refresh == RefreshPod)}
+	return &Worker{
+		cfg: cfg, log: log, intake: newIntake(cfg.Source, cfg.Refresh == RefreshPod),
+		pixels: semaphore.NewWeighted(convert.MaxPixels),
+	}
 }
 
 // Active is the number of jobs at hand, from taking to delivery.

@@ -82,6 +82,8 @@ type File struct {
 	// Duration is how long a film, an animation or a sound lasts, 0 where that is
 	// not known.
 	Duration time.Duration
+	// Preview tells that the node only shows the file, and keeps it for a while.
+	Preview bool
 	// Content is the file itself.
 	Content Content
 	// URL is where the file was stored, "" if it travels inside the result.
@@ -93,6 +95,8 @@ type Output struct {
 	Files []File
 	// Values are what nodes reported beside files (text, numbers), by node id.
 	Values map[string]json.RawMessage
+	// Note says, for people, why there are no files.
+	Note string
 	// Warnings tell what went wrong without failing the job.
 	Warnings []string
 }

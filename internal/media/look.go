@@ -23,6 +23,8 @@ type Info struct {
 	Frames int
 	// Duration is how long film, animation or sound last.
 	Duration time.Duration
+	// Turned tells that viewers turn or mirror a JPEG because its metadata says so.
+	Turned bool
 }
 
 // headBytes is as much of a file as its type may depend on.

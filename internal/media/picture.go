@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"encoding/binary"
 	"time"
 )
@@ -53,9 +54,40 @@ func readJPEG(c *cursor, info *Info) {
 			}
 			return
 		default:
-			c.skip(max(0, int64(c.be16())-2)) // if short, the next marker is the end
+			length := max(0, int64(c.be16())-2) // if short, the next marker is the end
+			if marker == 0xe1 {
+				info.Turned = info.Turned || isTurned(c.peek(int(min(length, window))))
+			}
+			c.skip(length)
 		}
 	}
+}
+
+// isTurned looks for an orientation other than the plain one in Exif metadata.
+func isTurned(exif []byte) bool {
+	tiff, is := bytes.CutPrefix(exif, []byte("Exif\x00\x00"))
+	if !is || len(tiff) < 8 {
+		return false
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if tiff[0] == 'M' {
+		order = binary.BigEndian
+	}
+	at := order.Uint32(tiff[4:])
+	if uint64(at)+2 > uint64(len(tiff)) {
+		return false
+	}
+	entries := tiff[at+2:]
+	for range order.Uint16(tiff[at:]) {
+		if len(entries) < 12 {
+			return false
+		}
+		if order.Uint16(entries) == 0x0112 {
+			return order.Uint16(entries[8:]) > 1
+		}
+		entries = entries[12:]
+	}
+	return false
 }
 
 // nextMarker returns the next marker, that of the end when there is no more.

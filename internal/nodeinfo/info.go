@@ -72,6 +72,9 @@ func (i *Info) Title(class string) string {
 	return i.classes[class].title
 }
 
+// IsOutput tells whether prompts are made of what nodes of a class need.
+func (i *Info) IsOutput(class string) bool { return i != nil && i.classes[class].output }
+
 // Values are the texts that an input takes, nil if that is not known. They are
 // shared and must not be changed.
 func (i *Info) Values(class, field string) []string {

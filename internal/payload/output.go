@@ -27,6 +27,7 @@ type file struct {
 	Node      string `json:"node_id,omitempty"`
 	Kind      string `json:"kind"`
 	MIME      string `json:"mime_type,omitempty"`
+	Preview   bool   `json:"preview,omitempty"`
 	Size      int64  `json:"size"`
 	// What is known of pictures, films and sound; the duration is in seconds.
 	Width    int64   `json:"width,omitempty"`
@@ -39,11 +40,12 @@ type file struct {
 
 // output is the result of a job that completed.
 type output struct {
-	Status string                     `json:"status,omitempty"`
-	Images []image                    `json:"images"`
-	Files  []file                     `json:"files,omitempty"`
-	Values map[string]json.RawMessage `json:"values,omitempty"`
-	Errors []string                   `json:"errors,omitempty"`
+	Status  string                     `json:"status,omitempty"`
+	Message string                     `json:"message,omitempty"`
+	Images  []image                    `json:"images"`
+	Files   []file                     `json:"files,omitempty"`
+	Values  map[string]json.RawMessage `json:"values,omitempty"`
+	Errors  []string                   `json:"errors,omitempty"`
 }
 
 // statusNoImages is what clients of worker-comfyui see when a workflow ran and
@@ -58,7 +60,7 @@ const kindImages = "images"
 // of worker-comfyui, everything else beside it.
 func Output(o *job.Output) (*Body, error) {
 	holes := holes{mark: uuid.NewString()}
-	doc := output{Images: []image{}, Values: o.Values, Errors: o.Warnings}
+	doc := output{Message: o.Note, Images: []image{}, Values: o.Values, Errors: o.Warnings}
 	for _, f := range o.Files {
 		doc.add(f, &holes)
 	}
@@ -90,7 +92,7 @@ func (d *output) add(f job.File, h *holes) {
 	}
 	d.Files = append(d.Files, file{
 		Filename: f.Filename, Subfolder: f.Subfolder, Node: f.Node, Kind: f.Kind,
-		MIME: f.MIME, Size: f.Content.Size, Width: f.Width, Height: f.Height,
+		MIME: f.MIME, Preview: f.Preview, Size: f.Content.Size, Width: f.Width, Height: f.Height,
 		Frames: frames, Duration: f.Duration.Round(time.Millisecond).Seconds(), Type: typ, Data: listed,
 	})
 }

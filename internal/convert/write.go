@@ -1,0 +1,108 @@
+package convert
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"image"
+	"image/draw"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+
+	"github.com/HugoSmits86/nativewebp"
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/webp"
+)
+
+// The usual qualities.
+const (
+	usualJPEG = 90
+	usualWebP = 80
+)
+
+// decoders read what can be converted, by MIME type.
+var decoders = map[string]func(io.Reader) (image.Image, error){
+	"image/png":  png.Decode,
+	"image/jpeg": jpeg.Decode,
+	"image/gif":  gif.Decode,
+	"image/webp": webp.Decode,
+	"image/bmp":  bmp.Decode,
+}
+
+// A Result is what a picture was made into.
+type Result struct {
+	MIME          string
+	Extension     string // with its dot
+	Width, Height int
+	// Flattened tells that the picture was transparent, and was put on white.
+	Flattened bool
+}
+
+// Write reads the picture s from r and writes it to w as f wants it. What has
+// been written when it fails is of no use.
+func (f Format) Write(w io.Writer, r io.Reader, s Source) (Result, error) {
+	if err := Check(s); err != nil {
+		return Result{}, err
+	}
+	img, err := decoders[s.MIME](bufio.NewReader(r))
+	if err != nil {
+		return Result{}, fmt.Errorf("decode %s: %w", s.MIME, err)
+	}
+	if b := img.Bounds(); int64(b.Dx()) != s.Width || int64(b.Dy()) != s.Height {
+		return Result{}, errors.New("its header and its content are of different sizes")
+	}
+	if width, height := f.size(img.Bounds().Dx(), img.Bounds().Dy()); width < img.Bounds().Dx() || height < img.Bounds().Dy() {
+		img = scale(img, width, height)
+	}
+	name := f.target(s.MIME)
+	result := Result{MIME: "image/" + name, Extension: "." + name, Width: img.Bounds().Dx(), Height: img.Bounds().Dy()}
+	out := bufio.NewWriterSize(w, 64<<10)
+	switch name {
+	case JPEG:
+		result.Extension = ".jpg"
+		result.Flattened = !opaque(img)
+		err = jpeg.Encode(out, flat(img), &jpeg.Options{Quality: cmp.Or(f.Quality, usualJPEG)})
+	case WebP:
+		err = f.writeWebP(out, img)
+	default:
+		err = png.Encode(out, img)
+	}
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("encode %s: %w", name, err)
+	}
+	return result, nil
+}
+
+// writeWebP writes transparent pictures without loss, whatever the quality.
+func (f Format) writeWebP(w io.Writer, img image.Image) error {
+	return nativewebp.Encode(w, img, nil)
+}
+
+func opaque(img image.Image) bool {
+	o, tells := img.(interface{ Opaque() bool })
+	return tells && o.Opaque()
+}
+
+// flat returns a picture that the encoder of JPEG is quick with, on white where
+// it is transparent.
+func flat(img image.Image) image.Image {
+	switch img.(type) {
+	case *image.YCbCr, *image.Gray:
+		return img
+	case *image.RGBA:
+		if opaque(img) {
+			return img
+		}
+	}
+	b := img.Bounds()
+	on := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
+	draw.Draw(on, on.Rect, image.White, image.Point{}, draw.Src)
+	draw.Draw(on, on.Rect, img, b.Min, draw.Over)
+	return on
+}
