@@ -73,7 +73,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		return nil, exitWith(exitConfig, err)
 	}
 	p.wishes = &restarts{comfys: p.comfys, log: log.Named("restarts")}
-	if p.jobs, err = newSource(cfg, file, podSide{ready: p.comfys.ready, restart: p.wishes.ask}, log); err != nil {
+	if p.jobs, err = newSource(cfg, file, podSide{ready: p.comfys.ready, restart: p.wishes.ask, panics: p.panics}, log); err != nil {
 		return nil, err
 	}
 	p.work = worker.New(worker.Config{

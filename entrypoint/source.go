@@ -45,6 +45,7 @@ func newSource(cfg Config, file string, inside podSide, log *zap.Logger) (source
 		PingURL:   runpod.Template{Name: "RUNPOD_WEBHOOK_PING", URL: cfg.Queue.PingURL.Reveal()},
 		APIKey:    cfg.Queue.APIKey.Reveal(),
 		WorkerID:  cfg.Queue.WorkerID, Version: protocolVersion,
+		Contain:      inside.panics.restarts,
 		PingInterval: cfg.Queue.PingInterval, ProgressInterval: cfg.Jobs.ProgressInterval,
 	}, log.Named("runpod"))
 	return client, exitWith(exitConfig, err)
@@ -54,8 +55,9 @@ func newSource(cfg Config, file string, inside podSide, log *zap.Logger) (source
 // requests ours equal.
 const protocolVersion = "1.12.0"
 
-// podSide is what the local API needs of the rest of the pod.
+// podSide is what a source needs of the rest of the pod.
 type podSide struct {
+	panics  *containment
 	ready   func() error
 	restart func(force bool) (string, error)
 	page    http.Handler // nil for none

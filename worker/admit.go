@@ -53,7 +53,13 @@ func (l *life) race(slots []*Slot) (first admission) {
 	for _, s := range slots {
 		ctx, end := context.WithCancel(l.ctx)
 		ends[s] = end
-		go func() { answers <- l.apply(ctx, s) }()
+		go func() {
+			var a admission
+			if err := contained(l.log, "a job waited for a slot", func() { a = l.apply(ctx, s) }); err != nil {
+				a = admission{err: err}
+			}
+			answers <- a
+		}()
 	}
 	for range slots {
 		a := <-answers

@@ -39,12 +39,16 @@ func (l *life) store(ctx context.Context) error {
 	g.SetLimit(parallelPuts)
 	for i := range files {
 		g.Go(func() error {
-			stored, err := place.Put(ctx, l.job.ID, i, files[i])
-			if err != nil {
-				fates[i] = err
-				return nil
+			stored := files[i]
+			panicked := contained(l.log, "a file was stored", func() {
+				stored, fates[i] = place.Put(ctx, l.job.ID, i, files[i])
+			})
+			switch {
+			case panicked != nil:
+				fates[i] = panicked
+			case fates[i] == nil:
+				files[i] = stored
 			}
-			files[i] = stored
 			return nil
 		})
 	}

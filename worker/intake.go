@@ -72,10 +72,7 @@ func (in *intake) ask(open context.Context, gate *health.Gate) (job.Job, bool) {
 }
 
 // taken is what one call of Source.Take returned.
-type taken struct {
-	jobs []job.Job
-	err  error
-}
+type taken = touched[[]job.Job]
 
 // run serves lanes until ctx ends and every job that was handed out has found
 // a lane, or until the single job was taken. It returns the source's error, if
@@ -98,8 +95,7 @@ func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) 
 				n = 1
 			}
 			go func() {
-				jobs, err := in.source.Take(ctx, n)
-				answers <- taken{jobs, err}
+				answers <- caught(func() ([]job.Job, error) { return in.source.Take(ctx, n) })
 			}()
 		}
 		if closed && !asked && len(backlog) == 0 {
@@ -120,12 +116,13 @@ func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) 
 			backlog = backlog[1:]
 		case t := <-answers:
 			asked = false
-			backlog = append(backlog, t.jobs...)
-			if in.single && len(t.jobs) > 0 || t.err != nil {
+			jobs, terr := t.result()
+			backlog = append(backlog, jobs...)
+			if in.single && len(jobs) > 0 || terr != nil {
 				closed = true
 			}
-			if t.err != nil && ctx.Err() == nil {
-				err = t.err
+			if terr != nil && ctx.Err() == nil {
+				err = terr
 			}
 		case <-done:
 			closed, done = true, nil

@@ -31,7 +31,7 @@ func (q *queue) Take(ctx context.Context, n int) ([]job.Job, error) {
 		return nil, ctx.Err()
 	}
 	t := <-p.answer // an open poll is read to its end, whatever ctx does
-	return t.jobs, t.err
+	return t.value, t.err
 }
 
 func (*queue) Progress(string, job.Progress)          {}
@@ -83,7 +83,7 @@ func TestFault_C3_NoTakeWhileNotReady(t *testing.T) {
 		}
 		g.Open()
 		p := <-q.polls
-		p.answer <- taken{jobs: named("a")}
+		p.answer <- taken{value: named("a")}
 		if id := <-got; id != "a" {
 			t.Errorf("got job %q, want a", id)
 		}
@@ -126,7 +126,7 @@ func withdraws(t *testing.T, shut, let func(*health.Gate)) {
 		}
 		let(g)
 		p = <-q.polls
-		p.answer <- taken{jobs: named("a")}
+		p.answer <- taken{value: named("a")}
 		if id := <-got; id != "a" {
 			t.Errorf("got job %q, want a", id)
 		}
@@ -146,7 +146,7 @@ func TestJobThatFindsNoLaneWaitsForOne(t *testing.T) {
 		p := <-q.polls
 		g.Close(errors.New("killed"))
 		synctest.Wait()
-		p.answer <- taken{jobs: named("a")}
+		p.answer <- taken{value: named("a")}
 		synctest.Wait()
 		g.Open()
 		if id := <-got; id != "a" {
@@ -172,7 +172,7 @@ func TestSeveralLanesAskAtOnce(t *testing.T) {
 				t.Errorf("asked for %d jobs with %d lanes free", p.n, want)
 			}
 			asked++
-			p.answer <- taken{jobs: named(fmt.Sprint("job", asked))}
+			p.answer <- taken{value: named(fmt.Sprint("job", asked))}
 			want--
 			synctest.Wait()
 		}
@@ -200,7 +200,7 @@ func TestFault_J6_JobInTheLastAnswerIsNotDropped(t *testing.T) {
 		p := <-q.polls
 		stop()
 		synctest.Wait()
-		p.answer <- taken{jobs: named("late")}
+		p.answer <- taken{value: named("late")}
 		if id := <-got; id != "late" {
 			t.Errorf("got job %q, want late", id)
 		}
@@ -224,7 +224,7 @@ func TestJobsWithoutALaneComeBackAtTheEndOfTheDrain(t *testing.T) {
 		stop()
 		leave() // nobody is left to do it
 		<-got
-		p.answer <- taken{jobs: named("late")}
+		p.answer <- taken{value: named("late")}
 		synctest.Wait()
 		over()
 		if e := <-ended; e != "1 <nil>" {
@@ -246,7 +246,7 @@ func TestFault_J10_SingleIntakeTakesOneJob(t *testing.T) {
 		if p.n != 1 {
 			t.Errorf("asked for %d jobs, want 1", p.n)
 		}
-		p.answer <- taken{jobs: named("only")}
+		p.answer <- taken{value: named("only")}
 		if e := <-ended; e != "0 <nil>" {
 			t.Errorf("run returned %s", e)
 		}

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -77,12 +76,13 @@ func (l *life) atEnd(f func()) { l.ends = append(l.ends, f) }
 // execute brings the job to the point where its outputs, or its failure, are
 // known.
 func (l *life) execute() {
-	defer func() {
-		if p := recover(); p != nil {
-			l.log.Error("panic while a job ran", zap.Any("panic", p), zap.ByteString("stack", stackOf(p)))
-			l.fail(fmt.Errorf("%w: %v", errPanic, p))
-		}
-	}()
+	if err := contained(l.log, "a job ran", l.attemptAll); err != nil {
+		l.fail(err)
+	}
+}
+
+// attemptAll is execute without a net.
+func (l *life) attemptAll() {
 	l.log.Info("job taken")
 	if err := l.waitForNamesake(); err != nil {
 		l.fail(err)
@@ -145,13 +145,13 @@ func (l *life) deliver(ctx context.Context) {
 			l.ends[i]()
 		}
 	}()
-	defer func() {
-		if p := recover(); p != nil {
-			l.log.Error("panic while a job was delivered", zap.Any("panic", p), zap.ByteString("stack", stackOf(p)))
-			l.fail(fmt.Errorf("%w: %v", errPanic, p))
-			l.report(ctx)
-		}
-	}()
+	if err := contained(l.log, "a job was delivered", func() { l.storeAndReport(ctx) }); err != nil {
+		l.fail(err)
+		l.report(ctx)
+	}
+}
+
+func (l *life) storeAndReport(ctx context.Context) {
 	l.enter(PhaseDeliver, l.attempt)
 	start := time.Now()
 	if l.failure == nil {

@@ -14,8 +14,11 @@ import (
 func (w *watch) stall() (stop func()) {
 	ctx, cancel := context.WithCancel(w.life.ctx)
 	var watching sync.WaitGroup
-	watching.Go(func() { w.silence(ctx) })
-	watching.Go(func() { w.queue(ctx) })
+	for _, look := range []func(context.Context){w.silence, w.queue} {
+		watching.Go(func() {
+			_ = contained(w.life.log, "an execution was watched", func() { look(ctx) }) // the job goes on unwatched
+		})
+	}
 	return func() { cancel(); watching.Wait() }
 }
 

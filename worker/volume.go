@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -51,48 +50,12 @@ func touch[T any](ctx context.Context, v *volume, limit time.Duration, f func() 
 	}()
 	select {
 	case r := <-done:
-		if r.panic != nil {
-			panic(*r.panic)
-		}
-		return r.value, r.err
+		return r.result()
 	case <-timer.C:
 		return none, stalled
 	case <-ctx.Done():
 		return none, context.Cause(ctx)
 	}
-}
-
-// touched is what a call came to.
-type touched[T any] struct {
-	value T
-	err   error
-	panic *relayed
-}
-
-func caught[T any](f func() (T, error)) (r touched[T]) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.panic = &relayed{p, debug.Stack()}
-		}
-	}()
-	r.value, r.err = f()
-	return r
-}
-
-// relayed is a panic of another goroutine.
-type relayed struct {
-	value any
-	stack []byte
-}
-
-func (r relayed) String() string { return fmt.Sprint(r.value) }
-
-// stackOf is where the panic p, which was just recovered, came from.
-func stackOf(p any) []byte {
-	if r, ok := p.(relayed); ok {
-		return r.stack
-	}
-	return debug.Stack()
 }
 
 const (

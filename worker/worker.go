@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
 	"github.com/comfyvisor/comfyvisor/internal/convert"
 	"github.com/comfyvisor/comfyvisor/internal/fetch"
-	"github.com/comfyvisor/comfyvisor/internal/job"
 )
 
 // What Run returns besides its context's error.
@@ -188,6 +186,8 @@ func (w *Worker) Active() int { return int(w.active.Load()) }
 // is to be refreshed is done. It returns when every job taken has an outcome
 // that was delivered, or that could not be delivered in the time given.
 func (w *Worker) Run(ctx context.Context) error {
+	ctx, quit := context.WithCancelCause(ctx)
+	defer quit(nil)
 	jobs, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abandon(nil)
 	deliveries, giveUp := context.WithCancel(context.WithoutCancel(ctx))
@@ -201,10 +201,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	clock.Go(func() { w.drain(ctx, finished, abandon, giveUp) })
 	for _, slot := range w.cfg.Slots {
 		for range w.lanesPerSlot() {
-			working.Go(func() { w.lane(lanes, jobs, deliveries, slot) })
+			working.Go(func() {
+				if err := contained(w.log, "a job was waited for", func() { w.lane(lanes, jobs, deliveries, slot) }); err != nil {
+					quit(err)
+				}
+			})
 		}
 		if !w.cfg.Unchecked {
-			working.Go(func() { slot.learn(lanes, w.log) })
+			working.Go(func() {
+				_ = contained(w.log, "ComfyUI was asked for its nodes", func() { slot.learn(lanes, w.log) }) // it judges workflows alone then
+			})
 		}
 	}
 	unstarted, err := w.takeJobs(ctx, jobs)
@@ -219,7 +225,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	close(finished)
 	clock.Wait()
 
+	fault := context.Cause(ctx)
 	switch {
+	case errors.Is(fault, errPanic):
+		return fault
 	case w.abandoned.Load():
 		return ErrAbandoned
 	case err != nil:
@@ -228,99 +237,4 @@ func (w *Worker) Run(ctx context.Context) error {
 		return ErrRefresh
 	}
 	return ctx.Err()
-}
-
-// takeJobs runs the intake. A panic there ends the taking of jobs and nothing
-// that is done with those at hand.
-func (w *Worker) takeJobs(ctx, drained context.Context) (left []job.Job, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			w.log.Error("panic while jobs were taken", zap.Any("panic", p), zap.ByteString("stack", stackOf(p)))
-			err = fmt.Errorf("%w: %v", errPanic, p)
-		}
-	}()
-	return w.intake.run(ctx, drained)
-}
-
-// lanesMax is how many lanes a slot has at most.
-const lanesMax = 2
-
-func (w *Worker) lanesPerSlot() int {
-	if w.cfg.Prefetch && w.cfg.Refresh == RefreshNone {
-		return lanesMax
-	}
-	return 1
-}
-
-// drain bounds the shutdown: jobs end Drain after ctx does, deliveries Deliver
-// later, and both at once when there is a hurry.
-func (w *Worker) drain(ctx context.Context, finished <-chan struct{}, abandon context.CancelCauseFunc, giveUp context.CancelFunc) {
-	select {
-	case <-finished:
-		return
-	case <-ctx.Done():
-	}
-	limit := w.cfg.Deliver
-	if hurried := wait(w.cfg.Drain, finished, w.cfg.Hurry); hurried {
-		limit = min(limit, hurriedDelivery)
-	}
-	abandon(errShutdown)
-	wait(limit, finished, nil)
-	giveUp()
-}
-
-// hurriedDelivery is what is left for telling a job's failure when the stop
-// must be immediate.
-const hurriedDelivery = 700 * time.Millisecond
-
-// wait waits for d, for finished, or for hurry, and tells whether it was hurry.
-func wait(d time.Duration, finished, hurry <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-finished:
-	case <-hurry:
-		return true
-	}
-	return false
-}
-
-// lane does one job after another until waiting ends. Before it asks for a job
-// it takes one of its two tokens, which the job's delivery gives back: so one
-// result may wait for its delivery while the next job runs, and no third job is
-// taken while two wait.
-func (w *Worker) lane(waiting, jobs, deliveries context.Context, slot *Slot) {
-	tokens := make(chan struct{}, 2)
-	for {
-		tokens <- struct{}{}
-		j, ok := w.next(waiting, slot)
-		if !ok {
-			return
-		}
-		l := w.begin(jobs, slot, j)
-		l.execute()
-		if len(l.tried) > 0 {
-			slot.wear.ran()
-		}
-		ended := l.ended // l belongs to its delivery from here on
-		delivered := w.deliverBeside(deliveries, l, func() { <-tokens })
-		if w.cfg.Refresh == RefreshProcess {
-			<-delivered
-			slot.Restart("REFRESH_WORKER asks for a fresh ComfyUI after each job")
-		}
-		w.heal(waiting, slot, ended)
-	}
-}
-
-// deliverBeside delivers a job's result beside whatever comes next. When that is
-// over it calls after and closes the channel that it returned.
-func (w *Worker) deliverBeside(ctx context.Context, l *life, after func()) <-chan struct{} {
-	delivered := make(chan struct{})
-	w.deliveries.Go(func() {
-		defer close(delivered)
-		defer after()
-		l.deliver(ctx)
-	})
-	return delivered
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -575,4 +577,50 @@ func TestProgressReachesTheSource(t *testing.T) {
 			t.Errorf("last progress = %+v", last)
 		}
 	})
+}
+
+// panickingStore panics when it is given a file.
+type panickingStore struct{}
+
+func (panickingStore) Put(context.Context, string, int, job.File) (job.File, error) { panic("planted") }
+
+// A panic while a file is stored, which goes on beside everything else, fails that job alone.
+func TestFault_P12_PanicOfTheStoreFailsOneJob(t *testing.T) {
+	p := startPod(t, comfytest.Config{}, func(c *Config) { c.Store = panickingStore{} })
+	for _, id := range []string{"a", "b"} {
+		p.do(id, picture(1)).wantCause(t, CausePanic)
+	}
+}
+
+// A panic where a lane waits for its next job, or in the source, ends the taking of jobs in order: the job at hand gets its outcome, and Run tells of the panic.
+func TestFault_P12_PanicBetweenJobsEndsTheWorkerInOrder(t *testing.T) {
+	plants := map[string]func(*Config){
+		"lane": func(c *Config) {
+			c.Wear = Wear{Memory: 0.5}
+			c.Slots[0].Memory = func() float64 { panic("planted") }
+		},
+		"source": func(c *Config) { c.Source = &panickingSource{feed: c.Source.(*feed)} },
+	}
+	for name, plant := range plants {
+		t.Run(name, func(t *testing.T) {
+			p := startPod(t, comfytest.Config{}, plant)
+			p.do("a", picture(1)).wantOutput(t, 1)
+			if err := <-p.ended; !errors.Is(err, errPanic) {
+				t.Errorf("Run returned %v", err)
+			}
+		})
+	}
+}
+
+// panickingSource gives one job, and panics when it is asked for another.
+type panickingSource struct {
+	*feed
+	asked atomic.Int64
+}
+
+func (s *panickingSource) Take(ctx context.Context, n int) ([]job.Job, error) {
+	if s.asked.Add(1) > 1 {
+		panic("planted")
+	}
+	return s.feed.Take(ctx, n)
 }

@@ -121,7 +121,8 @@ func hangUp(conn *websocket.Conn, broken <-chan error) {
 // read hands every frame on until the socket breaks. When ComfyUI answered a
 // close, it waits for the end of the connection: by then the server has
 // forgotten the socket.
-func (s *stream) read(conn *websocket.Conn) error {
+func (s *stream) read(conn *websocket.Conn) (err error) {
+	defer s.contain(&err)
 	conn.SetReadLimit(frameLimit)
 	alive := func(string) error { return conn.SetReadDeadline(time.Now().Add(pingEvery + pongWithin)) }
 	_ = alive("")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -89,8 +90,18 @@ func (s *stream) start() {
 		if before != nil {
 			<-before
 		}
+		defer s.contain(new(error)) // runs go on by asking
 		s.run(ctx)
 	}()
+}
+
+// contain, deferred, makes an error of a panic: what ComfyUI sends, and those who
+// look at it, cost a socket at most.
+func (s *stream) contain(err *error) {
+	if p := recover(); p != nil {
+		s.log.Error("panic at the event socket", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		*err = fmt.Errorf("panic: %v", p)
+	}
 }
 
 // unfollow removes an inbox.
@@ -174,7 +185,8 @@ func (s *stream) run(ctx context.Context) {
 }
 
 // session opens a socket and reads it to its end, whose reason it returns.
-func (s *stream) session(ctx context.Context) error {
+func (s *stream) session(ctx context.Context) (err error) {
+	defer s.contain(&err)
 	conn, err := s.dial(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotOpened, err)

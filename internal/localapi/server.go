@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -84,7 +85,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.log.Warn("local API has no token: whoever reaches this address can run jobs", zap.String("addr", addr))
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.conns) }()
+	go func() { served <- s.serve() }()
 	defer s.store.empty()
 
 	sweep := time.NewTicker(sweepEvery)
@@ -102,6 +103,16 @@ func (s *Server) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// serve is http.Server.Serve, whose accepting of connections may panic as well.
+func (s *Server) serve() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.http.Serve(s.conns)
 }
 
 func (s *Server) stop() {

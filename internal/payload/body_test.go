@@ -279,3 +279,23 @@ func TestSpansOfFiles(t *testing.T) {
 		}
 	}
 }
+
+// A panic in a file's reader is an error of the read: net/http reads bodies in a goroutine where it would end the program.
+func TestFault_P12_PanicWhileAFileIsRead(t *testing.T) {
+	for name, open := range map[string]func() (io.ReadCloser, error){
+		"open": func() (io.ReadCloser, error) { panic("planted") },
+		"read": func() (io.ReadCloser, error) { return io.NopCloser(panicking{}), nil },
+	} {
+		r := Raw(job.Content{Size: 3, Open: open}).Reader()
+		if _, err := io.ReadAll(r); err == nil || !strings.Contains(err.Error(), "planted") {
+			t.Errorf("%s: %v, want the panic as an error", name, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Errorf("%s: close: %v", name, err)
+		}
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("planted") }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 )
 
 // errClosed is returned by a read after Close.
@@ -19,7 +20,14 @@ type reader struct {
 	closed  bool
 }
 
-func (r *reader) Read(p []byte) (int, error) {
+// Read reads on. It is net/http that calls it, in a goroutine where a panic would
+// end the program: it is an error of the file instead.
+func (r *reader) Read(p []byte) (n int, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic while an output file was read: %v\n%s", p, debug.Stack())
+		}
+	}()
 	for {
 		if r.closed {
 			return 0, errClosed

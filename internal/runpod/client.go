@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 )
 
 // A Client is a worker at one queue. Its methods may be called from any
@@ -29,6 +30,7 @@ type Client struct {
 	// greeted is closed when the first heartbeat was answered or given up, for
 	// which the first take waits.
 	greeted chan struct{}
+	greet   func() // closes it
 	first   sync.Once
 	// owed are the answers that the client itself gives to jobs.
 	owed chan answer
@@ -56,6 +58,7 @@ func New(cfg Config, log *zap.Logger) (*Client, error) {
 		beats:   newTrouble(log, "heartbeat"),
 		stops:   newTrouble(log, "stop channel"),
 	}
+	c.greet = sync.OnceFunc(func() { close(c.greeted) })
 	var errTake, errDone, errStream, errPing error
 	c.take, errTake = locate(cfg.TakeURL, cfg.WorkerID)
 	c.take = c.take.fill(idPlace, cfg.WorkerID)
@@ -77,14 +80,20 @@ func New(cfg Config, log *zap.Logger) (*Client, error) {
 
 // Run sends the heartbeat, listens for jobs to stop, posts progress and answers
 // the jobs that the worker never sees. It is called once and returns when ctx
-// has ended and the answers still owed are given, or LastRead later.
+// has ended and the answers still owed are given, or LastRead later, or with the
+// first error of Config.Contain.
 func (c *Client) Run(ctx context.Context) error {
 	defer c.http.CloseIdleConnections()
-	var parts sync.WaitGroup
-	for _, part := range []func(context.Context){c.beat, c.listen, c.report, c.settle} {
-		parts.Go(func() { part(ctx) })
+	parts, inside := errgroup.WithContext(ctx)
+	for name, part := range map[string]func(context.Context){
+		"heartbeat": c.beat, "stop channel": c.listen, "progress": c.report, "answers": c.settle,
+	} {
+		run := c.cfg.Contain(name, func(ctx context.Context) error { part(ctx); return nil })
+		parts.Go(func() error { return run(inside) })
 	}
-	parts.Wait()
+	if err := parts.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
 	return ctx.Err()
 }
 

@@ -33,6 +33,11 @@ type Config struct {
 	// Dial replaces the network, nil means net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Contain keeps a panic in a part of Run from ending the program: what it
+	// returns runs the part, again after a panic, or returns an error that ends Run.
+	// Nil leaves parts as they are.
+	Contain func(part string, run func(context.Context) error) func(context.Context) error
+
 	PingInterval time.Duration // 10 s
 	Greeting     time.Duration // 2 s: how long the first take waits for the first heartbeat
 
@@ -68,6 +73,9 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	def := func(d *time.Duration, value time.Duration) { *d = cmp.Or(*d, value) }
+	if c.Contain == nil {
+		c.Contain = func(_ string, run func(context.Context) error) func(context.Context) error { return run }
+	}
 	def(&c.PingInterval, 10*time.Second)
 	def(&c.Greeting, 2*time.Second)
 	def(&c.PollTimeout, 2*time.Minute)

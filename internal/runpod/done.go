@@ -152,7 +152,15 @@ func (c *Client) settle(ctx context.Context) {
 }
 
 func (c *Client) answerOwed(ctx context.Context, a answer) {
-	if err := c.conclude(ctx, a); err != nil {
+	panicked := true
+	defer func() {
+		if panicked { // then the queue hands the job out again
+			c.jobs.end(a.id, nil, time.Now())
+		}
+	}()
+	err := c.conclude(ctx, a)
+	panicked = false
+	if err != nil {
 		c.log.Error("job has no answer", zap.String("job", a.id), zap.Error(err))
 	}
 }

@@ -15,7 +15,7 @@ const beatRetries = 3
 // a time: while it waits for its answer the next are left out.
 func (c *Client) beat(ctx context.Context) {
 	if c.ping.path == "" || c.cfg.APIKey == "" {
-		close(c.greeted)
+		c.greet()
 		return
 	}
 	ticker := time.NewTicker(c.cfg.PingInterval)
@@ -23,7 +23,7 @@ func (c *Client) beat(ctx context.Context) {
 	greeting, cancel := context.WithTimeout(ctx, c.cfg.Greeting) // the first take waits for it
 	c.heartbeat(greeting)
 	cancel()
-	close(c.greeted)
+	c.greet()
 	for {
 		select {
 		case <-ctx.Done():

@@ -29,7 +29,6 @@ func (c *Client) report(ctx context.Context) {
 		u, wait := c.jobs.due(time.Now())
 		if u != nil {
 			c.postProgress(ctx, u)
-			c.jobs.posted(u)
 			continue
 		}
 		t := time.NewTimer(wait)
@@ -43,6 +42,7 @@ func (c *Client) report(ctx context.Context) {
 }
 
 func (c *Client) postProgress(ctx context.Context, u *update) {
+	defer c.jobs.posted(u) // the result waits for it
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ProgressTimeout)
 	defer cancel()
 	fields, url := map[string]any{"status": "IN_PROGRESS", "output": u.progress}, c.resultURL(u.id)

@@ -1,0 +1,100 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/job"
+)
+
+// takeJobs runs the intake. A panic there ends the taking of jobs and nothing
+// that is done with those at hand.
+func (w *Worker) takeJobs(ctx, drained context.Context) (left []job.Job, err error) {
+	if fault := contained(w.log, "jobs were taken", func() { left, err = w.intake.run(ctx, drained) }); fault != nil {
+		return nil, fault
+	}
+	return left, err
+}
+
+// lanesMax is how many lanes a slot has at most.
+const lanesMax = 2
+
+func (w *Worker) lanesPerSlot() int {
+	if w.cfg.Prefetch && w.cfg.Refresh == RefreshNone {
+		return lanesMax
+	}
+	return 1
+}
+
+// drain bounds the shutdown: jobs end Drain after ctx does, deliveries Deliver
+// later, and both at once when there is a hurry.
+func (w *Worker) drain(ctx context.Context, finished <-chan struct{}, abandon context.CancelCauseFunc, giveUp context.CancelFunc) {
+	select {
+	case <-finished:
+		return
+	case <-ctx.Done():
+	}
+	limit := w.cfg.Deliver
+	if hurried := wait(w.cfg.Drain, finished, w.cfg.Hurry); hurried {
+		limit = min(limit, hurriedDelivery)
+	}
+	abandon(errShutdown)
+	wait(limit, finished, nil)
+	giveUp()
+}
+
+// hurriedDelivery is what is left for telling a job's failure when the stop
+// must be immediate.
+const hurriedDelivery = 700 * time.Millisecond
+
+// wait waits for d, for finished, or for hurry, and tells whether it was hurry.
+func wait(d time.Duration, finished, hurry <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-finished:
+	case <-hurry:
+		return true
+	}
+	return false
+}
+
+// lane does one job after another until waiting ends. Before it asks for a job
+// it takes one of its two tokens, which the job's delivery gives back: so one
+// result may wait for its delivery while the next job runs, and no third job is
+// taken while two wait.
+func (w *Worker) lane(waiting, jobs, deliveries context.Context, slot *Slot) {
+	tokens := make(chan struct{}, 2)
+	for {
+		tokens <- struct{}{}
+		j, ok := w.next(waiting, slot)
+		if !ok {
+			return
+		}
+		l := w.begin(jobs, slot, j)
+		l.execute()
+		if len(l.tried) > 0 {
+			slot.wear.ran()
+		}
+		ended := l.ended // l belongs to its delivery from here on
+		delivered := w.deliverBeside(deliveries, l, func() { <-tokens })
+		if w.cfg.Refresh == RefreshProcess {
+			<-delivered
+			slot.Restart("REFRESH_WORKER asks for a fresh ComfyUI after each job")
+		}
+		w.heal(waiting, slot, ended)
+	}
+}
+
+// deliverBeside delivers a job's result beside whatever comes next. When that is
+// over it calls after and closes the channel that it returned.
+func (w *Worker) deliverBeside(ctx context.Context, l *life, after func()) <-chan struct{} {
+	delivered := make(chan struct{})
+	w.deliveries.Go(func() {
+		defer close(delivered)
+		defer after()
+		_ = contained(l.log, "a job was brought to its end", func() { l.deliver(ctx) })
+	})
+	return delivered
+}
