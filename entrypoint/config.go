@@ -39,6 +39,9 @@ type GeneralConfig struct {
 
 	PublicKey string `env:"PUBLIC_KEY" help:"SSH public key, or one a line: an SSH server that lets root in with it is started, if the image has one; RunPod sets it"`
 	SSHPort   int    `env:"SSH_PORT" envDefault:"22" min:"1" max:"65535" help:"its port"`
+
+	Volume      string `env:"RUNPOD_VOLUME_PATH" help:"where the network volume is mounted; unset means /runpod-volume, or /workspace where only that is there"`
+	VolumeDebug bool   `env:"NETWORK_VOLUME_DEBUG" envDefault:"false" help:"log at the start what is on the network volume: models by kind, files that ComfyUI will not list and why, likely mistakes; comfyvisor doctor prints the same"`
 }
 
 // ComfyConfig is how ComfyUI is started and what it is given.
@@ -49,6 +52,7 @@ type ComfyConfig struct {
 	Instances string      `env:"COMFY_INSTANCES" envDefault:"1" format:"count" help:"how many ComfyUIs run side by side, each with a GPU of its own as long as there are enough, and on the ports from COMFY_PORT on; auto is one for each visible GPU"`
 	Port      int         `env:"COMFY_PORT" envDefault:"8188" min:"1" max:"65535" help:"the port that it listens on"`
 	OutputDir string      `env:"COMFY_OUTPUT_DIR" help:"where its outputs are read from, passed on as --output-directory; unset means $COMFY_HOME/output"`
+	ModelPath string      `env:"EXTRA_MODEL_PATHS" help:"where ComfyUI looks for models besides its own folders: a model path file (--extra-model-paths-config), or auto, which writes one at each start from what is on RUNPOD_VOLUME_PATH; unset leaves it to the extra_model_paths.yaml in $COMFY_HOME"`
 	CPU       bool        `env:"COMFY_CPU" envDefault:"false" help:"run it on the CPU (--cpu), and do not look for a GPU before the start"`
 	GPUCheck  string      `env:"GPU_CHECK" envDefault:"auto" oneof:"auto off required" help:"look for a GPU before the start: auto does unless ComfyUI runs on the CPU, off never, required always"`
 	TCMalloc  bool        `env:"COMFY_TCMALLOC" envDefault:"true" help:"start it with tcmalloc where that is installed, which keeps its memory from growing; an LD_PRELOAD of your own comes first"`

@@ -59,6 +59,9 @@ func standardFlags(cfg Config) [][]string {
 	if cfg.Comfy.OutputDir != "" {
 		flags = append(flags, []string{"--output-directory", cfg.Comfy.OutputDir})
 	}
+	if cfg.Comfy.ModelPath != "" {
+		flags = append(flags, []string{"--extra-model-paths-config", cfg.Comfy.ModelPath})
+	}
 	if cfg.Comfy.CPU {
 		flags = append(flags, []string{"--cpu"})
 	}

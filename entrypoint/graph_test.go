@@ -14,7 +14,7 @@ const module = "github.com/comfyvisor/comfyvisor/"
 // of ours.
 var mayImport = map[string][]string{
 	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/convert", "internal/console", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
-		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status"},
+		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status", "internal/volume"},
 	"worker":            {"health", "internal/comfy", "internal/convert", "internal/fetch", "internal/gpuerror", "internal/job", "internal/media", "internal/nodeinfo", "internal/payload", "internal/spool"},
 	"supervisor":        {},
 	"health":            {},
@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/secret":   {},
 	"internal/spool":    {},
 	"internal/status":   {},
+	"internal/volume":   {},
 	"internal/payload":  {"internal/job"},
 	"internal/runpod":   {"internal/job", "internal/payload"},
 	"internal/localapi": {"internal/job", "internal/payload"},

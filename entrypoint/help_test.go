@@ -114,7 +114,7 @@ func (v variable) markdown() string {
 		}
 		return "`" + s + "`"
 	}
-	help := regexp.MustCompile(`\$[A-Z_]+(/[a-z]+)*|\b[A-Z]+(_[A-Z]+)+\b|--[a-z-]+|(/[a-z]+)+\b|\{[a-z_]+\}`).ReplaceAllStringFunc(v.Help, code)
+	help := regexp.MustCompile(`\$[A-Z_]+(/[a-z]+)*|\b[A-Z]+(_[A-Z]+)+\b|--[a-z-]+|(/[a-z]+(-[a-z]+)*)+\b|\{[a-z_]+\}`).ReplaceAllStringFunc(v.Help, code)
 	if len(v.OneOf) > 0 {
 		help += " (`" + strings.Join(v.OneOf, "`, `") + "`)"
 	}

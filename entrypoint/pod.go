@@ -49,6 +49,12 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Comfy.ModelPath, err = modelPath(cfg, log); err != nil {
+		return nil, err
+	}
+	if cfg.General.VolumeDebug {
+		go reportVolume(cfg, log.Named("volume")) // a volume that stalls must not hold up the start
+	}
 	seen := observer{bus: new(event.Bus), metrics: metrics, scrub: scrub.String, panics: newContainment(log)}
 	p := &pod{cfg: cfg, log: log, hurry: make(chan struct{}), panics: seen.panics, reaper: supervisor.NewReaper(log.Named("reaper")), seen: seen}
 	if cfg.General.Local && file == "" {
