@@ -39,13 +39,14 @@ var mayImport = map[string][]string{
 	// Simulators and helpers of tests, and what is run beside the program.
 	"internal/comfytest":           {},
 	"internal/comfytest/fakecomfy": {"internal/comfytest"},
+	"internal/conntest":            {},
 	"internal/runpodtest":          {},
 	"internal/s3test":              {},
 	"examples/demo":                {},
 }
 
 // testOnly are the packages that are no part of the program.
-var testOnly = []string{"internal/comfytest", "internal/comfytest/fakecomfy", "internal/runpodtest", "internal/s3test", "examples/demo"}
+var testOnly = []string{"internal/comfytest", "internal/comfytest/fakecomfy", "internal/conntest", "internal/runpodtest", "internal/s3test", "examples/demo"}
 
 // listed is what go list tells of a package.
 type listed struct {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"path"
 	"strings"
 
 	"github.com/comfyvisor/comfyvisor/internal/fetch"
@@ -158,8 +157,6 @@ func checkName(name string) error {
 		return fmt.Errorf("%q ends in ']', which ComfyUI takes for the name of a directory: %s", name, want)
 	case strings.Contains(name, "%"):
 		return fmt.Errorf("%q has a '%%', which may be an escaped character: %s", name, want)
-	case path.Base(name) != name:
-		return fmt.Errorf("%q is a path: %s", name, want)
 	}
 	return nil
 }
