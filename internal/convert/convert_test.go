@@ -98,7 +98,7 @@ func encoded(t testing.TB, mime string, img image.Image) []byte {
 	case "image/bmp":
 		err = bmp.Encode(&b, img)
 	case "image/webp":
-		err = Format{Quality: 100}.writeWebP(&b, img)
+		err = Format{}.writeWebP(&b, img)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -222,6 +222,16 @@ func TestWriteRefuses(t *testing.T) {
 	} {
 		if _, err := (Format{Name: JPEG}).Write(io.Discard, bytes.NewReader(s.body), s.Source); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+func TestWebPHasShortSides(t *testing.T) {
+	body := encoded(t, "image/png", image.NewGray(image.Rect(0, 0, longestWebP+1, 1)))
+	for quality, want := range map[int]string{80: "at most 16383 a side", 100: "at most 16383 a side"} {
+		_, err := Format{Name: WebP, Quality: quality}.Write(io.Discard, bytes.NewReader(body), Source{"image/png", longestWebP + 1, 1, 1})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("quality %d: %v", quality, err)
 		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 
 	"github.com/HugoSmits86/nativewebp"
 	"golang.org/x/image/bmp"
-	"golang.org/x/image/webp"
+
+	"github.com/comfyvisor/comfyvisor/internal/vp8"
 )
 
 // The usual qualities.
@@ -23,12 +24,15 @@ const (
 	usualWebP = 80
 )
 
+// longestWebP is how many pixels a side of a WebP may have.
+const longestWebP = 16383
+
 // decoders read what can be converted, by MIME type.
 var decoders = map[string]func(io.Reader) (image.Image, error){
 	"image/png":  png.Decode,
 	"image/jpeg": jpeg.Decode,
 	"image/gif":  gif.Decode,
-	"image/webp": webp.Decode,
+	"image/webp": readWebP,
 	"image/bmp":  bmp.Decode,
 }
 
@@ -81,6 +85,12 @@ func (f Format) Write(w io.Writer, r io.Reader, s Source) (Result, error) {
 
 // writeWebP writes transparent pictures without loss, whatever the quality.
 func (f Format) writeWebP(w io.Writer, img image.Image) error {
+	if b := img.Bounds(); max(b.Dx(), b.Dy()) > longestWebP {
+		return fmt.Errorf("it has %d x %d pixels, and WebP at most %d a side", b.Dx(), b.Dy(), longestWebP)
+	}
+	if quality := cmp.Or(f.Quality, usualWebP); quality < 100 && opaque(img) {
+		return vp8.Encode(w, img, quality)
+	}
 	return nativewebp.Encode(w, img, nil)
 }
 
