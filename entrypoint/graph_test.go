@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"docs":              {},
 	"internal/convert":  {"internal/vp8"},
 	"internal/event":    {},
-	"internal/fetch":    {},
+	"internal/fetch":    {"internal/spool"},
 	"internal/gpuerror": {},
 	"internal/job":      {},
 	"internal/media":    {},
@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/volume":   {},
 	"internal/vp8":      {},
 	"internal/payload":  {"internal/job"},
-	"internal/runpod":   {"internal/job", "internal/payload"},
+	"internal/runpod":   {"internal/job", "internal/payload", "internal/spool"},
 	"internal/localapi": {"internal/job", "internal/payload"},
 	"internal/s3store":  {"internal/job"},
 	// Simulators and helpers of tests, and what is run beside the program.

@@ -45,6 +45,7 @@ func newSource(cfg Config, file string, inside podSide, log *zap.Logger) (source
 		PingURL:   runpod.Template{Name: "RUNPOD_WEBHOOK_PING", URL: cfg.Queue.PingURL.Reveal()},
 		APIKey:    cfg.Queue.APIKey.Reveal(),
 		WorkerID:  cfg.Queue.WorkerID, Version: protocolVersion,
+		SpoolDir:     filepath.Join(cfg.General.DataDir, "queue"),
 		Contain:      inside.panics.restarts,
 		PingInterval: cfg.Queue.PingInterval, ProgressInterval: cfg.Jobs.ProgressInterval,
 	}, log.Named("runpod"))

@@ -1,9 +1,10 @@
 package fetch
 
 import (
-	"fmt"
 	"io"
 	"os"
+
+	"github.com/comfyvisor/comfyvisor/internal/spool"
 )
 
 // A File is a downloaded file. It takes room on disk until it is closed.
@@ -14,16 +15,9 @@ type File struct {
 
 // newFile makes an empty file in dir that has no name there any more.
 func newFile(dir string) (*File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(dir, "input-*") // for its owner alone, mode 0600
+	f, err := spool.Unnamed(dir)
 	if err != nil {
 		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("unlink: %w", err)
 	}
 	return &File{file: f}, nil
 }

@@ -65,6 +65,7 @@ type Config struct {
 	ProgressTimeout  time.Duration // 2 s: for one of them, and so what one may delay a result
 
 	// What is remembered of jobs that ended, for when they are handed out again.
+	SpoolDir   string        // where results are kept; "" is the system's for temporary files
 	KeepJobs   int           // 10,000
 	KeepFor    time.Duration // 1 h
 	KeepResult int64         // 8 MiB: a larger result is not kept; its job runs again

@@ -1,11 +1,9 @@
 package runpod
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"go.uber.org/zap"
@@ -48,19 +46,21 @@ func (c *Client) conclude(ctx context.Context, a answer) error {
 	}
 	err := c.deliver(ctx, a)
 	if f := explain(err, a.body.Size()); f != nil {
+		c.jobs.memory.forget(a.id)
 		if failed := c.deliver(ctx, substitute(a, f)); failed != nil {
 			err = fmt.Errorf("%w; and the failure in its place: %w", err, failed)
 		}
-		c.jobs.end(a.id, nil, time.Now())
+		c.jobs.end(a.id)
 		return err
 	}
 	// A failure that has arrived is forgotten: handed out once more, its job is
 	// meant to run again, because that is what RunPod's retry call does.
-	var outcome []byte
 	if a.completed || err != nil {
-		outcome = c.copyOf(a.body)
+		c.jobs.memory.put(a.id, a.body, time.Now())
+	} else {
+		c.jobs.memory.forget(a.id)
 	}
-	c.jobs.end(a.id, outcome, time.Now())
+	c.jobs.end(a.id)
 	return err
 }
 
@@ -129,7 +129,7 @@ func (c *Client) owe(a answer) {
 	select {
 	case c.owed <- a:
 	default:
-		c.jobs.end(a.id, nil, time.Now())
+		c.jobs.end(a.id)
 		c.log.Warn("too many jobs wait for an answer, left to the queue", zap.String("job", a.id))
 	}
 }
@@ -155,7 +155,7 @@ func (c *Client) answerOwed(ctx context.Context, a answer) {
 	panicked := true
 	defer func() {
 		if panicked { // then the queue hands the job out again
-			c.jobs.end(a.id, nil, time.Now())
+			c.jobs.end(a.id)
 		}
 	}()
 	err := c.conclude(ctx, a)
@@ -163,19 +163,4 @@ func (c *Client) answerOwed(ctx context.Context, a answer) {
 	if err != nil {
 		c.log.Error("job has no answer", zap.String("job", a.id), zap.Error(err))
 	}
-}
-
-// copyOf returns the bytes of a result that is small enough to be remembered,
-// else nil.
-func (c *Client) copyOf(b *payload.Body) []byte {
-	if b.Size() > c.cfg.KeepResult {
-		return nil
-	}
-	r := b.Reader()
-	defer r.Close()
-	body := bytes.NewBuffer(make([]byte, 0, b.Size()))
-	if _, err := io.Copy(body, r); err != nil {
-		return nil // then the job would run again
-	}
-	return body.Bytes()
 }

@@ -2,56 +2,88 @@ package runpod
 
 import (
 	"container/list"
+	"io"
+	"sync"
 	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/payload"
 )
 
 // A memory keeps the results of jobs that ended, the last ones within its
-// limits. Its zero value is not usable, and the registry's lock guards it.
+// limits. Its zero value is not usable.
 type memory struct {
-	jobs  int
-	age   time.Duration
-	total int64
+	jobs    int
+	age     time.Duration
+	largest int64
 
-	order list.List // of *remembered, the oldest first
+	mu    sync.Mutex
+	ring  ring
+	order list.List // of *remembered, the oldest first, as they stand in the ring
 	byID  map[string]*list.Element
-	size  int64
 }
 
 type remembered struct {
-	id   string
-	body []byte
-	at   time.Time
+	id      string
+	from, n int64 // in the ring
+	at      time.Time
 }
 
 func newMemory(cfg Config) *memory {
-	return &memory{jobs: cfg.KeepJobs, age: cfg.KeepFor, total: cfg.KeepTotal, byID: make(map[string]*list.Element)}
+	return &memory{
+		jobs: cfg.KeepJobs, age: cfg.KeepFor, largest: cfg.KeepResult,
+		ring: ring{dir: cfg.SpoolDir, size: cfg.KeepTotal}, byID: make(map[string]*list.Element),
+	}
 }
 
-// put remembers the result of a job in place of an earlier one. A nil body
-// forgets the job.
-func (m *memory) put(id string, body []byte, now time.Time) {
-	if old := m.byID[id]; old != nil {
-		m.drop(old)
+// put remembers the result of a job in place of an earlier one, unless it is too
+// large or cannot be read: then the job would run again.
+func (m *memory) put(id string, body *payload.Body, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop(m.byID[id])
+	if body.Size() > m.largest {
+		return
 	}
-	if body != nil {
-		m.byID[id] = m.order.PushBack(&remembered{id: id, body: body, at: now})
-		m.size += int64(len(body))
+	m.ring.open()
+	if body.Size() > m.ring.size {
+		return
 	}
+	for e := m.order.Front(); e != nil && m.ring.head+body.Size()-e.Value.(*remembered).from > m.ring.size; e = m.order.Front() {
+		m.drop(e) // it would be written over
+	}
+	r := body.Reader()
+	defer r.Close()
+	from := m.ring.head
+	if n, err := io.Copy(&m.ring, r); err != nil || n != body.Size() {
+		return
+	}
+	m.byID[id] = m.order.PushBack(&remembered{id: id, from: from, n: body.Size(), at: now})
 	m.trim(now)
+}
+
+// forget forgets the result of a job.
+func (m *memory) forget(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop(m.byID[id])
 }
 
 // find returns the result of a job, nil if it is not remembered.
 func (m *memory) find(id string, now time.Time) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.trim(now)
-	if e := m.byID[id]; e != nil {
-		return e.Value.(*remembered).body
+	e := m.byID[id]
+	if e == nil {
+		return nil
 	}
-	return nil
+	r := e.Value.(*remembered)
+	return m.ring.read(r.from, r.n)
 }
 
 func (m *memory) trim(now time.Time) {
 	for e := m.order.Front(); e != nil; e = m.order.Front() {
-		if m.order.Len() <= m.jobs && m.size <= m.total && now.Sub(e.Value.(*remembered).at) < m.age {
+		if m.order.Len() <= m.jobs && now.Sub(e.Value.(*remembered).at) < m.age {
 			return
 		}
 		m.drop(e)
@@ -59,7 +91,7 @@ func (m *memory) trim(now time.Time) {
 }
 
 func (m *memory) drop(e *list.Element) {
-	r := m.order.Remove(e).(*remembered)
-	delete(m.byID, r.id)
-	m.size -= int64(len(r.body))
+	if e != nil {
+		delete(m.byID, m.order.Remove(e).(*remembered).id)
+	}
 }

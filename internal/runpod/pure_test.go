@@ -3,11 +3,17 @@ package runpod
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/comfyvisor/comfyvisor/internal/job"
+	"github.com/comfyvisor/comfyvisor/internal/payload"
 )
 
 // Odd URLs in the environment are understood or refused by the name of their variable; placeholders are replaced and the query is appended as what is there demands.
@@ -222,15 +228,33 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestMemoryKeepsTheLastWithinItsLimits(t *testing.T) {
+	occupied := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(occupied, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("in a file", func(t *testing.T) { keepsTheLast(t, t.TempDir()) })
+	t.Run("in memory", func(t *testing.T) { keepsTheLast(t, occupied) })
+}
+
+func keepsTheLast(t *testing.T, dir string) {
 	now := time.Now()
-	m := newMemory(Config{KeepJobs: 3, KeepFor: time.Hour, KeepTotal: 100})
-	put := func(id string, size int) { m.put(id, make([]byte, size), now) }
+	m := newMemory(Config{KeepJobs: 3, KeepFor: time.Hour, KeepResult: 100, KeepTotal: 100, SpoolDir: dir})
+	put := func(id string, size int) {
+		text := strings.Repeat(id, size)
+		m.put(id, payload.Raw(job.Content{Size: int64(size), Open: func() (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader(text)), nil
+		}}), now)
+	}
 	has := func(want string) {
 		t.Helper()
 		var got string
 		for _, id := range []string{"a", "b", "c", "d", "e"} {
-			if m.find(id, now) != nil {
+			found := m.find(id, now)
+			if found != nil {
 				got += id
+			}
+			if strings.Trim(string(found), id) != "" {
+				t.Errorf("the result of %s is %q", id, found)
 			}
 		}
 		if got != want {
@@ -244,14 +268,14 @@ func TestMemoryKeepsTheLastWithinItsLimits(t *testing.T) {
 	has("bcd")
 	put("b", 90) // in place of the old one, and the last now
 	has("bd")
-	m.put("d", nil, now)
+	m.forget("d")
 	has("b")
 	put("e", 101)
-	has("")
+	has("b")
 	put("a", 100)
 	now = now.Add(time.Hour)
 	has("")
-	if m.size != 0 || len(m.byID) != 0 || m.order.Len() != 0 {
-		t.Errorf("it still holds %d bytes, %d ids, %d entries", m.size, len(m.byID), m.order.Len())
+	if len(m.byID) != 0 || m.order.Len() != 0 {
+		t.Errorf("it still holds %d ids, %d entries", len(m.byID), m.order.Len())
 	}
 }

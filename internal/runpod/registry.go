@@ -63,12 +63,11 @@ func (r *registry) admit(id string, now time.Time) (a admission, canceled <-chan
 	return fresh, j.canceled, nil
 }
 
-// end takes a job out of progress. A nil outcome forgets it.
-func (r *registry) end(id string, outcome []byte, now time.Time) {
+// end takes a job out of progress.
+func (r *registry) end(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.active, id)
-	r.memory.put(id, outcome, now)
 }
 
 // cancel tells the one who runs the job that nobody wants it any more. It

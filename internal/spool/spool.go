@@ -47,7 +47,7 @@ func (f *File) move() error {
 	if f.file != nil {
 		return nil
 	}
-	file, err := unnamed(f.dir)
+	file, err := Unnamed(f.dir)
 	if err != nil {
 		return err
 	}
@@ -59,8 +59,9 @@ func (f *File) move() error {
 	return nil
 }
 
-// unnamed makes a file, for its owner alone, that has no name any more.
-func unnamed(dir string) (*os.File, error) {
+// Unnamed makes a file in dir, for its owner alone, that has no name any more. An
+// empty dir is the system's for temporary files.
+func Unnamed(dir string) (*os.File, error) {
 	if dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
