@@ -35,7 +35,7 @@ type Config struct {
 type GeneralConfig struct {
 	Refresh bool   `env:"REFRESH_WORKER" envDefault:"false" help:"stop the pod after each completed job, so that the next one finds a clean state"`
 	Local   bool   `env:"SERVE_API_LOCALLY" envDefault:"false" help:"serve RunPod's job API on API_PORT instead of taking jobs from the queue, and let ComfyUI listen on all addresses"`
-	DataDir string `env:"DATA_DIR" envDefault:"/tmp/comfyvisor" help:"folder for files of our own, such as results that wait to be fetched; where it cannot be written to, memory is used"`
+	DataDir string `env:"DATA_DIR" envDefault:"/tmp/comfyvisor" help:"folder for files of our own: the jobs of the local API and their results, which outlive a restart when the folder does, and what is downloaded; where it cannot be written to, memory is used"`
 
 	PublicKey string `env:"PUBLIC_KEY" help:"SSH public key, or one a line: an SSH server that lets root in with it is started, if the image has one; RunPod sets it"`
 	SSHPort   int    `env:"SSH_PORT" envDefault:"22" min:"1" max:"65535" help:"its port"`

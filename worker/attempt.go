@@ -50,7 +50,7 @@ func (l *life) try(in input, n int) error {
 		return err
 	}
 	defer leave()
-	a := newAttempt(l.job.ID, l.w.namesakes.count(l.job.ID))
+	a := newAttempt(l.job.ID, l.w.namesakes.count(l.job.ID, l.job.Handed))
 	a.n, a.slot = n, l.slot
 	l.tried = append(l.tried, a)
 	l.slot.volume.keep(a.id)

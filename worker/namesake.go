@@ -45,8 +45,10 @@ func (n *namesakes) join(id string) (before <-chan struct{}, leave func()) {
 	}
 }
 
-// count returns the number of the next attempt at a job, from 1 on.
-func (n *namesakes) count(id string) int {
+// count returns the number of the next attempt at a job, from 1 on. Those that an
+// earlier process may have made, which was handed the job as often as that, are
+// counted, too.
+func (n *namesakes) count(id string, handed int) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.begun[id] == 0 {
@@ -56,7 +58,7 @@ func (n *namesakes) count(id string) int {
 			n.order = n.order[1:]
 		}
 	}
-	n.begun[id]++
+	n.begun[id] = max(n.begun[id], handed*attempts) + 1
 	return n.begun[id]
 }
 

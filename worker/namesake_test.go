@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/comfyvisor/comfyvisor/internal/comfytest"
 	"github.com/comfyvisor/comfyvisor/internal/job"
 )
@@ -63,4 +65,19 @@ func TestFault_J3_JobHandedOutAgainWaitsForTheEndOfItsFirstLife(t *testing.T) {
 		p.source.wait(t, "a").wantOutput(t, 1)
 	}
 	p.source.wait(t, "b").wantOutput(t, 1)
+}
+
+// Attempts that an earlier process may have made are counted on, so that none of
+// their names is used again.
+func TestAttemptsOfAnEarlierProcessAreCountedOn(t *testing.T) {
+	var n namesakes
+	_, leave := n.join("a")
+	defer leave()
+	var got []int
+	for _, handed := range []int{0, 0, 1, 2, 0} {
+		got = append(got, n.count("a", handed))
+	}
+	if diff := cmp.Diff([]int{1, 2, 3, 5, 6}, got); diff != "" {
+		t.Errorf("numbers of attempts (-want +got):\n%s", diff)
+	}
 }

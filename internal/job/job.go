@@ -19,6 +19,9 @@ type Job struct {
 	S3Config json.RawMessage
 	// Timeout is the execution limit that the source told, 0 if it told none.
 	Timeout time.Duration
+	// Handed is how often the source has handed the job out before, also to an
+	// earlier process.
+	Handed int
 	// Taken is when the source handed the job out.
 	Taken time.Time
 	// Canceled is closed when the caller gives the job up. A nil channel means

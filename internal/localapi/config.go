@@ -33,9 +33,9 @@ type Config struct {
 	// with force. It returns what will happen, for people. Nil serves no /restart.
 	Restart func(force bool) (string, error)
 
-	// SpoolDir is where results are kept until they are forgotten. It belongs
-	// to one Server, which removes the results of an earlier one from it. When
-	// it is empty or cannot be written to, results are kept in memory.
+	// SpoolDir is where jobs and results are kept until they are forgotten, also
+	// for the next Server. It belongs to one at a time. When it is empty, in use
+	// or cannot be written to, they are kept in memory.
 	SpoolDir string
 
 	MaxBody       int64 // bytes of one request's body: 20 MB

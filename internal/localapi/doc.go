@@ -37,6 +37,15 @@
 //	 │ └───── ttl is over ────────────────────▶ TIMED_OUT
 //	 └─────── shutdown ───────────────────────▶ FAILED
 //
+// In a directory that can be written to, the journal keeps every record, with a
+// file for each result. Nobody is told of a change before it is on the disk. So
+// an end of the process, in order or not, is no shutdown for those jobs: what was
+// queued stays so, what was running is queued again, and only a job whose client
+// waits in runsync is FAILED when the process is stopped, since the client is
+// told so. A job that is running at three sudden ends is FAILED, because it may be
+// what causes them. What cannot be written is kept in memory meanwhile. Inputs
+// may have keys in them: the file is for its owner alone.
+//
 // A result that arrives for a cancelled job is dropped. A client that goes away
 // from runsync cancels nothing: the job goes on and is found by its id.
 //

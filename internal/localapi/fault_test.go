@@ -429,7 +429,7 @@ func TestRunTellsWhenItsListenerDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := New(Config{}, l, zaptest.NewLogger(t))
-	if _, err := s.store.add("a", nil, policy{ttl: time.Hour}); err != nil {
+	if _, err := s.store.add("a", request{policy: policy{ttl: time.Hour}}, false); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()

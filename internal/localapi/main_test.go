@@ -56,8 +56,13 @@ func serveInMemory(t *testing.T, cfg Config) *api {
 
 func start(t *testing.T, cfg Config, l net.Listener, url string, transport *http.Transport) *api {
 	t.Helper()
+	return startWith(t, cfg, l, url, transport, zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel)))
+}
+
+func startWith(t *testing.T, cfg Config, l net.Listener, url string, transport *http.Transport, log *zap.Logger) *api {
+	t.Helper()
 	a := &api{
-		Server: New(cfg, l, zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel))),
+		Server: New(cfg, l, log),
 		t:      t,
 		url:    url,
 		client: &http.Client{Transport: transport},

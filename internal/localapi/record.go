@@ -36,12 +36,22 @@ type record struct {
 	order uint64          // greater than that of every job that came before
 	input json.RawMessage // what came; of a job that has ended for good, shown(what came)
 
+	held    int64 // how much of store.inputs it has
+	awaited bool  // its client waits for the end, with /runsync
+
 	policy policy
+
+	webhook   string    // where the end is told, "" for nowhere
+	hookTries int       // at telling it
+	hookNext  time.Time // when the next is due; zero if none is
+	hooking   bool      // one is under way
 
 	state                        state
 	created, queued, taken, over time.Time
 	handed                       int // how often it was given to the worker
-	attempts                     int // begun in its last run
+	lost                         int // how often comfyvisor came to a sudden end meanwhile
+	attempts                     int // begun since it was sent, or retried
+	base                         int // of these, those before it was handed out last
 	outcome                      outcome
 
 	progress *job.Progress     // the latest, nil before the first
@@ -58,7 +68,8 @@ type record struct {
 func (r *record) enqueue(now time.Time) {
 	r.state = inQueue
 	r.queued, r.taken, r.over = now, time.Time{}, time.Time{}
-	r.outcome, r.attempts = outcome{}, 0
+	r.outcome, r.attempts, r.base, r.lost = outcome{}, 0, 0, 0
+	r.hookTries, r.hookNext = 0, time.Time{}
 	r.progress, r.chunks = nil, nil
 	r.final = make(chan struct{})
 }
@@ -67,18 +78,19 @@ func (r *record) enqueue(now time.Time) {
 func (r *record) start(now time.Time) job.Job {
 	r.state = inProgress
 	r.taken = now
-	r.handed++
 	r.canceled = make(chan struct{})
-	return job.Job{
+	j := job.Job{
 		ID: r.id, Input: r.input, S3Config: json.RawMessage(r.policy.bucket),
-		Timeout: r.policy.execution, Taken: now, Canceled: r.canceled,
+		Timeout: r.policy.execution, Taken: now, Canceled: r.canceled, Handed: r.handed,
 	}
+	r.handed++
+	return j
 }
 
 // addProgress takes p, of which text is the JSON.
 func (r *record) addProgress(p job.Progress, text json.RawMessage) {
 	r.progress = &p
-	r.attempts = max(r.attempts, p.Attempt)
+	r.attempts = max(r.attempts, r.base+p.Attempt)
 	if len(r.chunks) == maxChunks {
 		r.chunks = slices.Delete(r.chunks, 0, 1)
 	}
@@ -104,10 +116,13 @@ func (r *record) end(o outcome, now time.Time) {
 		close(r.canceled)
 	}
 	r.state, r.outcome, r.over = o.state, o, now
-	r.attempts = max(r.attempts, o.attempts)
+	r.attempts = max(r.attempts, r.base+o.attempts)
 	r.progress = nil
 	if !r.state.retryable() {
 		r.input, r.policy.bucket = shown(r.input), ""
+	}
+	if r.webhook != "" {
+		r.hookNext = now
 	}
 	r.weigh()
 	close(r.final)

@@ -15,8 +15,9 @@ import (
 
 // request is what a client asks for with /run or /runsync.
 type request struct {
-	input  json.RawMessage
-	policy policy
+	input   json.RawMessage
+	policy  policy
+	webhook string // where the end of the job is told, "" for nowhere
 }
 
 // policy is what a client asks for beside the input: how long a job may take, and
@@ -38,6 +39,7 @@ func decodeRequest(body []byte) (request, error) {
 	var wire struct {
 		Input    json.RawMessage `json:"input"`
 		S3Config json.RawMessage `json:"s3Config"`
+		Webhook  string          `json:"webhook"`
 		Policy   struct {
 			ExecutionTimeout int64 `json:"executionTimeout"` // milliseconds
 			TTL              int64 `json:"ttl"`              // milliseconds
@@ -65,7 +67,7 @@ func decodeRequest(body []byte) (request, error) {
 	if len(bucket) > maxBucket {
 		return request{}, badRequest(fmt.Sprintf("s3Config has %d bytes: at most %d are taken", len(bucket), maxBucket))
 	}
-	return request{input, policy{execution, ttl, bucket}}, nil
+	return request{input: input, policy: policy{execution, ttl, bucket}, webhook: wire.Webhook}, nil
 }
 
 func badJSON(err error) error {

@@ -13,24 +13,24 @@ func TestDecodeRequest(t *testing.T) {
 		want       request
 		err        string // part of it
 	}{
-		{name: "object", body: `{"input":{"a": 1}}`, want: request{json.RawMessage(`{"a": 1}`), policy{ttl: defaultTTL}}},
-		{name: "text", body: `{"input":"{}"}`, want: request{json.RawMessage(`"{}"`), policy{ttl: defaultTTL}}},
+		{name: "object", body: `{"input":{"a": 1}}`, want: request{input: json.RawMessage(`{"a": 1}`), policy: policy{ttl: defaultTTL}}},
+		{name: "text", body: `{"input":"{}"}`, want: request{input: json.RawMessage(`"{}"`), policy: policy{ttl: defaultTTL}}},
 		{name: "policy", body: `{"input":{},"policy":{"executionTimeout":5000,"ttl":10000}}`,
-			want: request{json.RawMessage(`{}`), policy{execution: 5 * time.Second, ttl: 10 * time.Second}}},
+			want: request{input: json.RawMessage(`{}`), policy: policy{execution: 5 * time.Second, ttl: 10 * time.Second}}},
 		{name: "all that RunPod knows", body: `{"id":"mine","input":{},"webhook":"https://x.test","s3Config":{"accessId":"x"}}`,
-			want: request{json.RawMessage(`{}`), policy{ttl: defaultTTL, bucket: `{"accessId":"x"}`}}},
+			want: request{input: json.RawMessage(`{}`), policy: policy{ttl: defaultTTL, bucket: `{"accessId":"x"}`}, webhook: "https://x.test"}},
 		{name: "bucket inside the input", body: `{"input":{"a":1,"s3Config":{"accessId":"x"}}}`,
-			want: request{json.RawMessage(`{"a":1}`), policy{ttl: defaultTTL, bucket: `{"accessId":"x"}`}}},
+			want: request{input: json.RawMessage(`{"a":1}`), policy: policy{ttl: defaultTTL, bucket: `{"accessId":"x"}`}}},
 		{name: "bucket inside an input that is text", body: `{"input":"{\"a\":1,\"s3Config\":{\"accessId\":\"x\"}}"}`,
-			want: request{json.RawMessage(`{"a":1}`), policy{ttl: defaultTTL, bucket: `{"accessId":"x"}`}}},
+			want: request{input: json.RawMessage(`{"a":1}`), policy: policy{ttl: defaultTTL, bucket: `{"accessId":"x"}`}}},
 		{name: "bucket with an escape in its name", body: `{"input":{"s3Con\u0066ig":{"accessId":"x"}}}`,
-			want: request{json.RawMessage(`{}`), policy{ttl: defaultTTL, bucket: `{"accessId":"x"}`}}},
+			want: request{input: json.RawMessage(`{}`), policy: policy{ttl: defaultTTL, bucket: `{"accessId":"x"}`}}},
 		{name: "two buckets", body: `{"input":{"s3Config":{"accessId":"inside"}},"s3Config":{"accessId":"beside"}}`,
-			want: request{json.RawMessage(`{}`), policy{ttl: defaultTTL, bucket: `{"accessId":"beside"}`}}},
+			want: request{input: json.RawMessage(`{}`), policy: policy{ttl: defaultTTL, bucket: `{"accessId":"beside"}`}}},
 		{name: "no bucket beside", body: `{"input":{"s3Config":{"accessId":"inside"}},"s3Config":null}`,
-			want: request{json.RawMessage(`{}`), policy{ttl: defaultTTL, bucket: `{"accessId":"inside"}`}}},
+			want: request{input: json.RawMessage(`{}`), policy: policy{ttl: defaultTTL, bucket: `{"accessId":"inside"}`}}},
 		{name: "an input that only speaks of one", body: `{"input":{"text":"s3Config"}}`,
-			want: request{json.RawMessage(`{"text":"s3Config"}`), policy{ttl: defaultTTL}}},
+			want: request{input: json.RawMessage(`{"text":"s3Config"}`), policy: policy{ttl: defaultTTL}}},
 		{name: "empty", body: " \n", err: "the body is empty"},
 		{name: "no input", body: `{}`, err: "input is missing"},
 		{name: "large bucket", body: `{"input":{},"s3Config":"` + strings.Repeat("x", maxBucket) + `"}`, err: "s3Config has 16386 bytes: at most 16384"},
@@ -55,7 +55,7 @@ func TestDecodeRequest(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || string(got.input) != string(tt.want.input) || got.policy != tt.want.policy {
+			if err != nil || string(got.input) != string(tt.want.input) || got.policy != tt.want.policy || got.webhook != tt.want.webhook {
 				t.Errorf("got %s %+v, %v, want %s %+v", got.input, got.policy, err, tt.want.input, tt.want.policy)
 			}
 		})

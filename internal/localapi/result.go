@@ -39,6 +39,9 @@ func (s *Server) outcome(ctx context.Context, r job.Result) (outcome, error) {
 // causeTimeout is the cause of a failure that is RunPod's TIMED_OUT.
 const causeTimeout = "timeout"
 
+// causeShutdown is that of a job which did not end before the pod had to.
+const causeShutdown = "worker_shutdown"
+
 // maxValues is how large the values of a job may be for a list of jobs.
 const maxValues = 256 * kilobyte
 

@@ -20,8 +20,10 @@ func (s *store) endLocked(r *record, o outcome) {
 	case failed, timedOut:
 		s.tally.Failed++
 	}
-	s.inputs.Release(int64(len(r.input)))
+	s.inputs.Release(r.held)
+	r.held = 0
 	r.end(o, time.Now())
+	s.saveLocked(r, !r.state.retryable())
 	s.ended = append(s.ended, r)
 	s.memory += r.memory
 	s.disk += r.disk
@@ -75,6 +77,7 @@ func (s *store) sweepRecords(now time.Time) []*document {
 		r := s.ended[0]
 		s.unkeepLocked(r)
 		delete(s.jobs, r.id)
+		s.journal.forget(r.id)
 		s.gone.add(r.id)
 		documents = append(documents, r.outcome.output)
 	}
@@ -86,10 +89,14 @@ func (s *store) overLocked() bool {
 		(len(s.ended) > s.keep.Jobs || s.memory > s.keep.Memory || s.disk > s.keep.Disk)
 }
 
-// empty forgets every ended job and removes what it left on the disk.
+// empty forgets every ended job and removes what it left on the disk, unless
+// that is kept for the next start.
 func (s *store) empty() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.journal != nil {
+		return
+	}
 	for _, r := range s.ended {
 		delete(s.jobs, r.id)
 		r.outcome.output.remove()

@@ -28,7 +28,7 @@ func TestTakeSkipsExpiredJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(10, megabyte, Config{}.withDefaults().Keep)
 		for id, ttl := range map[string]time.Duration{"short": time.Second, "long": time.Minute} {
-			if _, err := s.add(id, nil, policy{ttl: ttl}); err != nil {
+			if _, err := s.add(id, request{policy: policy{ttl: ttl}}, false); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -81,7 +81,7 @@ func TestFault_A6_KeptResultsAreBounded(t *testing.T) {
 			s := newStore(1, megabyte, tt.keep)
 			for i := range tt.jobs {
 				id := strconv.Itoa(i)
-				if _, err := s.add(id, nil, policy{ttl: time.Hour}); err != nil {
+				if _, err := s.add(id, request{policy: policy{ttl: time.Hour}}, false); err != nil {
 					t.Fatal(err)
 				}
 				s.take(1)
@@ -117,7 +117,7 @@ func TestInputsAreReleasedWhereverAJobEnds(t *testing.T) {
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(1, size, Config{}.withDefaults().Keep)
-			if _, err := s.add("a", input, policy{ttl: time.Hour}); err != nil {
+			if _, err := s.add("a", request{input: input, policy: policy{ttl: time.Hour}}, false); err != nil {
 				t.Fatal(err)
 			}
 			if s.inputs.TryAcquire(1) {

@@ -60,10 +60,11 @@ func (s *Server) open(guarded http.Handler) http.Handler {
 
 func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 	id := uuid.NewString() + idSuffix
-	if _, err := s.submit(r, id); err != nil {
+	if _, err := s.submit(r, id, false); err != nil {
 		s.refuse(w, err)
 		return
 	}
+	s.store.journal.settle(r.Context())
 	s.send(w, http.StatusOK, brief{id, inQueue})
 }
 
@@ -79,11 +80,12 @@ func (s *Server) runSync(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := "sync-" + uuid.NewString() + idSuffix
-	final, err := s.submit(r, id)
+	final, err := s.submit(r, id, true)
 	if err != nil {
 		s.refuse(w, err)
 		return
 	}
+	defer s.store.unawaited(id)
 	if s.await(r, final, wait) != nil {
 		return // the client is gone, the job goes on
 	}
@@ -162,7 +164,7 @@ func waitOf(r *http.Request) (time.Duration, error) {
 
 // submit queues the job that the request holds. The channel is closed when it
 // has ended.
-func (s *Server) submit(r *http.Request, id string) (<-chan struct{}, error) {
+func (s *Server) submit(r *http.Request, id string, awaited bool) (<-chan struct{}, error) {
 	if err := s.store.room(); err != nil {
 		return nil, err
 	}
@@ -170,7 +172,7 @@ func (s *Server) submit(r *http.Request, id string) (<-chan struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.store.add(id, q.input, q.policy)
+	return s.store.add(id, q, awaited)
 }
 
 // change answers with the job as change has left it.
@@ -181,6 +183,7 @@ func (s *Server) change(change func(id string) (view, error)) http.HandlerFunc {
 			s.refuse(w, err)
 			return
 		}
+		s.store.journal.settle(r.Context())
 		s.send(w, http.StatusOK, brief{v.id, v.state})
 	}
 }
@@ -213,11 +216,13 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	s.send(w, http.StatusOK, answer)
 }
 
-func (s *Server) purge(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) purge(w http.ResponseWriter, r *http.Request) {
+	removed := s.store.purge()
+	s.store.journal.settle(r.Context())
 	s.send(w, http.StatusOK, struct {
 		Removed int    `json:"removed"`
 		Status  string `json:"status"`
-	}{s.store.purge(), "completed"})
+	}{removed, "completed"})
 }
 
 // tally counts jobs: the first two as they stand, the others since the start.

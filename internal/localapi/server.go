@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -52,9 +54,9 @@ func New(cfg Config, l net.Listener, log *zap.Logger) *Server {
 		session: sessionOf(cfg.Token),
 		conns:   &limiter{Listener: l, max: cfg.MaxConns},
 		store:   newStore(cfg.MaxQueue, cfg.MaxInputs, cfg.Keep),
-		spool:   newSpool(cfg.SpoolDir, cfg.Keep, log),
 		closing: make(chan struct{}),
 	}
+	s.restore()
 	errorLog, _ := zap.NewStdLogAt(log, zap.WarnLevel) // fails for unknown levels only
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -75,15 +77,42 @@ const (
 	sweepEvery = time.Second
 )
 
-// Run answers requests until ctx ends, and then returns its error. Jobs still
-// queued are failed, and clients that wait for a job are told how it stands,
-// within Config.Grace. Nothing of the results is left on the disk.
+// restore opens the directory for what is kept, and takes over what is in it.
+func (s *Server) restore() {
+	dir, err := s.cfg.SpoolDir, errors.New("no directory is set")
+	if dir != "" {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	var kept map[string]stored
+	if err == nil {
+		s.store.journal, kept, err = openJournal(dir, s.log)
+	}
+	if err != nil {
+		s.log.Warn("jobs and results are kept in memory, and are lost when comfyvisor ends", zap.Error(err), zap.String("directory", dir))
+		dir = ""
+	}
+	if s.store.journal != nil {
+		s.store.journal.all = s.store.everything
+	}
+	s.spool = newSpool(dir, s.cfg.Keep, s.log)
+	waiting, files := s.store.adopt(kept, dir)
+	s.spool.clean(files)
+	if len(kept) > 0 {
+		s.log.Info("jobs of an earlier run are taken over", zap.Int("jobs", len(kept)), zap.Int("queued", waiting))
+	}
+}
+
+// Run answers requests until ctx ends, and then returns its error. Clients that
+// wait for a job are told how it stands, within Config.Grace. Jobs still queued,
+// and results, are kept for the next start. Where they cannot be, such jobs are
+// failed and nothing is left on the disk.
 func (s *Server) Run(ctx context.Context) error {
 	addr := s.conns.Addr().String()
 	s.log.Info("local API listening", zap.String("addr", addr))
 	if s.cfg.Token == "" && !s.onLoopback() {
 		s.log.Warn("local API has no token: whoever reaches this address can run jobs", zap.String("addr", addr))
 	}
+	defer s.keep()()
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
 	defer s.store.empty()
@@ -115,6 +144,20 @@ func (s *Server) serve() (err error) {
 	return s.http.Serve(s.conns)
 }
 
+// keep runs the journal until the function that it returns is called.
+func (s *Server) keep() (end func()) {
+	if s.store.journal == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var writing sync.WaitGroup
+	writing.Go(func() { s.store.journal.run(ctx) })
+	return func() {
+		cancel()
+		writing.Wait()
+	}
+}
+
 func (s *Server) stop() {
 	s.store.close(ended(failed, &job.Failure{
 		Kind: "internal", Cause: "worker_shutdown", Retryable: true,
@@ -136,6 +179,7 @@ func (s *Server) Take(ctx context.Context, n int) ([]job.Job, error) {
 	for ctx.Err() == nil {
 		jobs, arrived := s.store.take(n)
 		if len(jobs) > 0 {
+			s.store.journal.settle(ctx) // a name that a job has used must not be used twice
 			return jobs, nil
 		}
 		select {
@@ -158,9 +202,14 @@ func (s *Server) Progress(id string, p job.Progress) {
 
 // Done keeps the result of a job for its clients. A result that cannot be kept
 // fails the job, and is returned as an error; one of a job that was cancelled
-// is dropped. It works until Run has returned.
+// is dropped. A job that was given up because of a shutdown is kept for the next
+// start where it can be. Done works until Run has returned.
 func (s *Server) Done(ctx context.Context, r job.Result) error {
 	if !s.store.running(r.ID) {
+		return nil
+	}
+	if f := r.Failure; f != nil && f.Cause == causeShutdown && s.store.putBack(r.ID) {
+		s.store.journal.settle(ctx)
 		return nil
 	}
 	o, err := s.outcome(ctx, r)
@@ -168,5 +217,6 @@ func (s *Server) Done(ctx context.Context, r job.Result) error {
 		o.output.remove()
 	}
 	s.store.sweep()
+	s.store.journal.settle(ctx)
 	return err
 }

@@ -86,23 +86,22 @@ type spool struct {
 	warn sync.Once
 }
 
-// newSpool makes the directory and removes what an earlier process left there.
+// newSpool returns the spool of a directory, which exists; "" for none.
 func newSpool(dir string, keep Keep, log *zap.Logger) *spool {
-	s := &spool{keep: keep, log: log}
-	if dir == "" {
-		s.useMemory(errors.New("no directory is set"))
-		return s
+	return &spool{dir: dir, keep: keep, log: log}
+}
+
+// clean removes the results in the directory that nobody knows.
+func (s *spool) clean(known map[string]bool) {
+	if s.dir == "" {
+		return
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		s.useMemory(err)
-		return s
+	all, _ := filepath.Glob(filepath.Join(s.dir, resultFiles))
+	for _, path := range all {
+		if !known[path] {
+			_ = os.Remove(path)
+		}
 	}
-	s.dir = dir
-	old, _ := filepath.Glob(filepath.Join(dir, resultFiles))
-	for _, name := range old {
-		_ = os.Remove(name)
-	}
-	return s
 }
 
 func (s *spool) useMemory(reason error) {

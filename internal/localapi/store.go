@@ -30,6 +30,8 @@ type store struct {
 	// inputs is the memory for inputs that are read, queued or running.
 	inputs *semaphore.Weighted
 
+	journal *journal // nil if jobs are kept in memory alone
+
 	mu      sync.Mutex
 	closed  bool
 	jobs    map[string]*record
@@ -71,33 +73,64 @@ func (s *store) roomLocked() error {
 }
 
 // add queues a job. The channel it returns is closed when the job has ended.
-// Errors are errFull and errClosed.
-func (s *store) add(id string, input json.RawMessage, p policy) (<-chan struct{}, error) {
+// Awaited tells that the client waits for that, see awaited. Errors are errFull
+// and errClosed.
+func (s *store) add(id string, q request, awaited bool) (<-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.admitLocked(input); err != nil {
+	s.order++
+	r := &record{
+		id: id, order: s.order, input: q.input, policy: q.policy, webhook: q.webhook,
+		created: time.Now(), awaited: awaited,
+	}
+	if err := s.admitLocked(r); err != nil {
 		return nil, err
 	}
-	s.order++
-	r := &record{id: id, order: s.order, input: input, policy: p, created: time.Now()}
 	s.jobs[id] = r
 	s.enqueueLocked(r)
 	return r.final, nil
 }
 
+// unawaited tells that the client of a job waits no more.
+func (s *store) unawaited(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.jobs[id]; r != nil {
+		r.awaited = false
+	}
+}
+
 // admitLocked finds a place in the queue, and memory for the input.
-func (s *store) admitLocked(input json.RawMessage) error {
+func (s *store) admitLocked(r *record) error {
 	if err := s.roomLocked(); err != nil {
 		return err
 	}
-	if !s.inputs.TryAcquire(int64(len(input))) {
+	if s.holdLocked(r); r.held < int64(len(r.input)) {
 		return errInputs
 	}
 	return nil
 }
 
+// saveLocked has the journal keep what the job is by now. With input it keeps
+// that, too.
+func (s *store) saveLocked(r *record, input bool) {
+	if s.journal == nil {
+		return
+	}
+	text, err := json.Marshal(r.stored())
+	if err != nil { // it is made of what can be written
+		return
+	}
+	var kept json.RawMessage
+	if input {
+		kept = append(json.RawMessage{}, r.input...) // not nil
+	}
+	s.journal.put(r.id, text, kept)
+}
+
 func (s *store) enqueueLocked(r *record) {
 	r.enqueue(time.Now())
+	s.saveLocked(r, true)
 	s.queue = append(s.queue, r)
 	close(s.arrived)
 	s.arrived = make(chan struct{})
@@ -114,6 +147,7 @@ func (s *store) take(n int) ([]job.Job, <-chan struct{}) {
 	jobs := make([]job.Job, n)
 	for i, r := range s.queue[:n] {
 		jobs[i] = r.start(now)
+		s.saveLocked(r, false)
 	}
 	s.queue = slices.Delete(s.queue, 0, n)
 	s.tally.InProgress += n
@@ -180,7 +214,7 @@ func (s *store) retry(id string) (view, error) {
 	if !r.state.retryable() {
 		return view{}, fmt.Errorf("%w, and this one is %s", errRetry, r.state)
 	}
-	if err := s.admitLocked(r.input); err != nil {
+	if err := s.admitLocked(r); err != nil {
 		return view{}, err
 	}
 	s.unkeepLocked(r)
@@ -198,12 +232,19 @@ func (s *store) purge() int {
 	return n
 }
 
-// close takes no more jobs from then on, and ends every queued one with o.
+// close takes no more jobs from then on, and ends every queued one with o, but
+// for those that are kept for the next start and whose clients do not wait.
 func (s *store) close(o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.endQueueLocked(o)
+	s.queue = slices.DeleteFunc(s.queue, func(r *record) bool {
+		if s.journal != nil && !r.awaited {
+			return false
+		}
+		s.endLocked(r, o)
+		return true
+	})
 }
 
 func (s *store) view(id string) (view, error) {
