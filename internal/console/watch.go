@@ -57,8 +57,14 @@ func (c *Console) since(n uint64) (rest []entry, behind uint64, more <-chan stru
 	return rest, 0, c.ring.more
 }
 
+// again is how long a browser waits before it comes back.
+const again = "retry: 1000\n\n"
+
 // welcome begins the feed: where the watcher left off, or with everything.
 func (c *Console) welcome(out *feed, lastID string) (seen uint64, err error) {
+	if err := out.write([]byte(again)); err != nil {
+		return 0, err
+	}
 	c.mu.Lock()
 	n, known := c.ring.number(lastID)
 	if known {

@@ -70,7 +70,7 @@ function askRestart() {
   const force = h("input", { type: "checkbox", id: "restart-force" });
   const d = dialog(h("h2", { id: "ask-title" }, "Restart ComfyUI?"),
     h("p", {}, "It is stopped and started again between two jobs: the one at hand is finished first, and those that wait are kept."),
-    h("label.check", {}, force, " At once. The job at hand is interrupted."),
+    h("label.check", {}, force, " At once. The job at hand is interrupted, and runs again."),
     h("div.row.end", {}, button("Leave it", () => d.close()), button("Restart", async () => {
       d.close();
       try {

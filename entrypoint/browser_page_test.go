@@ -1,0 +1,379 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// serveLocally starts a program with the page, and waits until it is ready.
+func serveLocally(t *testing.T, env map[string]string) *program {
+	t.Helper()
+	o := options{env: map[string]string{"SERVE_API_LOCALLY": "true"}}
+	for name, value := range env {
+		o.env[name] = value
+	}
+	p := start(t, o)
+	p.waitReady()
+	return p
+}
+
+// write puts a workflow into the editor, as a paste does.
+func (b *browser) write(workflow string) {
+	b.t.Helper()
+	quoted, _ := json.Marshal(workflow)
+	eval[bool](b, fmt.Sprintf(`(() => { const t = document.getElementById("run-text"); t.value = %s; return t.dispatchEvent(new Event("input", {bubbles: true})) })()`, quoted))
+}
+
+// runJob runs a workflow from the page.
+func (b *browser) runJob(workflow string) {
+	b.t.Helper()
+	b.click("#new")
+	b.write(workflow)
+	b.until("a workflow that can be sent", `!document.getElementById("run-send").disabled`)
+	b.click("#run-send")
+	b.until("the job", `!document.getElementById("run").open && document.querySelector("#detail .title")`)
+}
+
+const (
+	says   = `document.querySelector("#detail .title h2")?.textContent`
+	stands = `document.querySelector("#stand b")?.textContent`
+)
+
+// A job that somebody runs from the page: its progress rises, previews show what
+// it is to become, and the picture is there.
+func TestPageRunsAJob(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, map[string]string{"SIMCOMFY_STEP": "60ms"})
+	b := browse(t, p.api, 1440, 900)
+	b.until("ready", stands+` === "Ready"`)
+	b.shoot("empty")
+	b.click("#new")
+	b.write(painting(1, 40))
+	b.until("what it loads", `document.getElementById("run-note").textContent.startsWith("7 nodes")`)
+	b.shoot("editor")
+	b.click("#run-send")
+
+	b.until("some progress", `parseInt(document.querySelector(".now b")?.textContent) >= 10`)
+	first := eval[int](b, `parseInt(document.querySelector(".now b").textContent)`)
+	b.until("a preview", `document.querySelector(".now img").naturalWidth > 0`)
+	b.until("more progress", fmt.Sprintf(`parseInt(document.querySelector(".now b").textContent) > %d`, first))
+	b.until("the node", `/Paint it \(KSampler\) · node 5 · step \d+ of 40/.test(document.querySelector(".now").innerText)`)
+	b.shoot("running")
+	b.until("its end", says+` === "Done"`)
+	b.until("the picture", `document.querySelector(".made img").naturalWidth > 0`)
+	b.until("its thumbnail", `document.querySelector(".job .thumb").naturalWidth > 0`)
+	b.until("where the time went", `document.querySelector(".legend").innerText.includes("Ran")`)
+	b.shoot("done")
+	b.scheme("dark")
+	b.shoot("dark")
+	wantColours(b)
+}
+
+// wantColours checks that the system's dark and light differ, and that the switch
+// stands over both.
+func wantColours(b *browser) {
+	b.t.Helper()
+	const background = `getComputedStyle(document.body.parentElement).backgroundColor`
+	night := eval[string](b, background)
+	b.scheme("light")
+	day := eval[string](b, background)
+	if night == day {
+		b.t.Errorf("dark and light both have %s", day)
+	}
+	b.click("#theme") // light
+	b.click("#theme") // dark
+	if got := eval[string](b, background); got != night {
+		b.t.Errorf("the switch to dark gives %s, want %s", got, night)
+	}
+	b.click("#theme")
+	if got := eval[string](b, background); got != day {
+		b.t.Errorf("back to the system's: %s, want %s", got, day)
+	}
+}
+
+// Every kind of output is shown as what it is.
+func TestPageShowsEveryKindOfOutput(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, nil)
+	b := browse(t, p.api, 1440, 1000)
+	b.runJob(`{
+		"1":{"class_type":"EmptyImage","inputs":{"width":64,"height":64,"batch_size":4,"color":255}},
+		"2":{"class_type":"SaveImage","inputs":{"images":["1",0],"filename_prefix":"still"}},
+		"3":{"class_type":"SaveWEBM","inputs":{"images":["1",0],"filename_prefix":"film","codec":"vp9","fps":12,"crf":32}},
+		"4":{"class_type":"SimTone","inputs":{}},
+		"5":{"class_type":"SaveAudio","inputs":{"audio":["4",0],"filename_prefix":"sound"}},
+		"6":{"class_type":"SimMesh","inputs":{}},
+		"7":{"class_type":"SaveGLB","inputs":{"mesh":["6",0],"filename_prefix":"mesh"}},
+		"8":{"class_type":"SimText","inputs":{"text":"<b>as it is</b>"}}}`)
+	b.until("its end", says+` === "Done"`)
+	b.until("pictures", `document.querySelectorAll(".made img").length === 4 && [...document.querySelectorAll(".made img")].every(i => i.naturalWidth > 0)`)
+	b.until("a video", `document.querySelector(".made video")`)
+	b.until("sound", `document.querySelector(".made audio")`)
+	b.until("a mesh to be saved", `[...document.querySelectorAll(".made a[download]")].some(a => a.textContent.endsWith(".glb") && a.href.includes("/files/"))`)
+	b.until("the text as it is", `document.querySelector("#detail").innerText.includes("<b>as it is</b>")`)
+	b.shoot("outputs")
+}
+
+// What failed is told with what to do about it, and can be tried again.
+func TestPageTellsWhyAJobFailed(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, nil)
+	b := browse(t, p.api, 1280, 860)
+	b.runJob(`{"1":{"class_type":"SimRaise","inputs":{"exception_type":"ValueError","message":"the <i>prompt</i> is too long"}}}`)
+	b.until("its end", says+` === "Failed"`)
+	b.until("the reason", `document.querySelector(".fault").innerText.includes("the <i>prompt</i> is too long")`)
+	b.until("what to do", `document.querySelector(".fault .do").innerText.includes("Look at the node")`)
+	b.shoot("failed")
+	b.click("#job-retry")
+	b.until("that it ran again", `document.querySelector("#toasts").innerText.includes("again") || document.querySelector(".job .say").textContent.startsWith("Waiting")`)
+	b.until("its second end", says+` === "Failed"`)
+	b.click("#new")
+	b.write(`{"nodes":[],"links":[]}`)
+	b.until("which export to choose", `document.getElementById("run-note").textContent.includes("Export (API)")`)
+	b.write(`{"1":`)
+	b.until("that it is no JSON", `document.getElementById("run-note").textContent.includes("not JSON") && document.getElementById("run-send").disabled`)
+}
+
+// ComfyUI dies while somebody watches: the page tells it, and how it ended.
+func TestPageTellsThatComfyUIDied(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, map[string]string{"SIMCOMFY_BOOT": "700ms"})
+	b := browse(t, p.api, 1440, 900)
+	b.until("ready", stands+` === "Ready"`)
+	b.runJob(`{"1":{"class_type":"SimSleep","inputs":{"seconds":2,"mode":"poll","steps":20}}}`)
+	b.until("some progress", `parseInt(document.querySelector(".now b")?.textContent) >= 10`)
+	if err := syscall.Kill(p.comfyPID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.until("that it is not ready", stands+` !== "Ready"`)
+	b.shoot("down")
+	b.until("how it ended", `[...document.querySelectorAll(".lives li")].some(l => l.innerText.includes("#1 Killed") && l.innerText.includes("SIGKILL"))`)
+	b.until("that it is ready again", stands+` === "Ready"`)
+	b.until("the second run of the job", says+` === "Done"`)
+	b.until("its attempts", `document.querySelector(".detail .sub").innerText.includes("2 attempts")`)
+	b.shoot("again")
+}
+
+// A restart is asked for from the page, after a question.
+func TestPageRestartsComfyUI(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, nil)
+	b := browse(t, p.api, 1280, 860)
+	b.until("ready", stands+` === "Ready"`)
+	before := p.comfyPID()
+	b.click("#restart")
+	b.shoot("question")
+	b.click("#restart-go")
+	b.until("another incarnation", `[...document.querySelectorAll(".lives li")].some(l => l.innerText.includes("#2 Alive"))`)
+	b.until("that the first was replaced", `[...document.querySelectorAll(".lives li")].some(l => l.innerText.includes("#1 Replaced on purpose"))`)
+	if p.comfyPID() == before {
+		t.Error("the process is the same")
+	}
+}
+
+// A job is cancelled from the page, one that waits and one that runs.
+func TestPageCancelsJobs(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, nil)
+	b := browse(t, p.api, 1280, 860)
+	const long = `{"1":{"class_type":"SimSleep","inputs":{"seconds":120,"mode":"poll","steps":1000}}}`
+	b.runJob(long)
+	b.until("that it runs", says+` === "Running"`)
+	b.runJob(long)
+	b.until("that it waits", says+` === "Waiting"`)
+	b.shoot("waiting")
+	b.click("#job-cancel")
+	b.until("that it is cancelled", says+` === "Cancelled"`)
+	b.keys("j")
+	b.until("the other", says+` === "Running"`)
+	b.click("#job-cancel")
+	b.until("that it is cancelled, too", says+` === "Cancelled"`)
+}
+
+// A thousand jobs and ten thousand lines do not slow the page down.
+func TestPageIsFastWithManyJobsAndLines(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, map[string]string{"SIMCOMFY_STEP": "0s"})
+	const jobs = 1000
+	p.submitMany(jobs, `{"input":{"workflow":{"1":{"class_type":"SimText","inputs":{"text":"x"}}}}}`)
+	b := browse(t, p.api, 1440, 900)
+	b.until("all jobs", fmt.Sprintf(`document.querySelector("#jobs-filter button").textContent === "All %s"`, "1,000"))
+	for range 3 {
+		b.runJob(`{"1":{"class_type":"SimLog","inputs":{"lines":400,"bytes":80}}}`)
+		b.until("its end", says+` === "Done"`)
+	}
+	b.flood()
+	if rows := eval[int](b, `document.querySelectorAll(".job").length + document.querySelectorAll(".line").length`); rows > 150 {
+		t.Errorf("%d rows exist, only those in view should", rows)
+	}
+	for _, list := range []string{"jobs-list", "log-lines"} {
+		worst := eval[float64](b, fmt.Sprintf(`(async () => {
+			const el = document.getElementById(%q);
+			let worst = 0, last = performance.now();
+			for (let i = 0; i <= 60; i++) {
+				el.scrollTop = el.scrollHeight * i / 60;
+				await new Promise(requestAnimationFrame);
+				const now = performance.now();
+				worst = Math.max(worst, now - last);
+				last = now;
+			}
+			return worst;
+		})()`, list))
+		t.Logf("%s: the slowest of 60 frames took %.0f ms", list, worst)
+		if worst > 1000 {
+			t.Errorf("%s: a frame took %.0f ms", list, worst)
+		}
+	}
+	took := eval[float64](b, `(async () => {
+		const t = performance.now(), el = document.getElementById("log-text");
+		el.value = "line 77"; el.dispatchEvent(new Event("input"));
+		await new Promise(requestAnimationFrame);
+		return performance.now() - t;
+	})()`)
+	t.Logf("filtering 10,000 lines took %.0f ms", took)
+	if took > 1000 {
+		t.Errorf("filtering took %.0f ms", took)
+	}
+	b.shoot("many")
+}
+
+// flood gives the page ten thousand lines, as events would.
+func (b *browser) flood() {
+	b.t.Helper()
+	eval[bool](b, `(async () => {
+		const { state, changed } = await import("/console/state.js");
+		for (let i = 0; i < 10000; i++) state.lines.push({at: Date.now(), instance: "comfyui", incarnation: 1, stream: i % 9 ? "stdout" : "stderr", text: "line " + i + " of a flood"});
+		state.lines = state.lines.slice(-10000);
+		changed("log-all");
+		return true;
+	})()`)
+	b.until("all of them", `document.getElementById("log-count").textContent.startsWith("10,000 lines")`)
+}
+
+// On a phone nothing is cut off, and a job is read on a page of its own.
+func TestPageOnAPhone(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, nil)
+	b := browse(t, p.api, 360, 740)
+	b.until("ready", stands+` === "Ready"`)
+	fits := func(where string) {
+		t.Helper()
+		if over := eval[int](b, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
+			t.Errorf("%s: the page is %d pixels too wide", where, over)
+		}
+	}
+	fits("empty")
+	b.runJob(painting(2, 4))
+	b.until("its end", says+` === "Done"`)
+	b.until("the picture", `document.querySelector(".made img").naturalWidth > 0`)
+	fits("the job")
+	b.shoot("job")
+	b.click(".back")
+	b.until("the list", `getComputedStyle(document.getElementById("detail")).display === "none"`)
+	fits("the list")
+	b.shoot("list")
+	b.click("#new")
+	fits("the editor")
+	b.shoot("editor")
+}
+
+// All of it can be done with the keyboard.
+func TestPageByKeyboard(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, nil)
+	b := browse(t, p.api, 1280, 860)
+	b.until("ready", stands+` === "Ready"`)
+	b.keys("?")
+	b.until("the list of keys", `document.getElementById("ask").open`)
+	b.shoot("keys")
+	b.keys(kb.Escape)
+	b.until("no dialog", `!document.querySelector("dialog[open]")`)
+	b.keys("r")
+	b.until("the editor, with the focus in it", `document.activeElement.id === "run-text"`)
+	b.enter("#run-text", `{"1":{"class_type":"SimText","inputs":{"text":"typed"}}}`)
+	b.keys(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl))
+	b.until("the job", says+` === "Done"`)
+	b.keys(kb.Escape)
+	b.until("no job", `!document.querySelector("#detail .title")`)
+	b.keys("j")
+	b.until("the job again", says+` === "Done"`)
+	b.keys("/")
+	b.until("the search", `document.activeElement.id === "jobs-search"`)
+	b.enter("#jobs-search", "no such job")
+	b.until("no job", `!document.getElementById("jobs-empty").hidden`)
+	b.keys(kb.Escape)
+	b.until("all jobs", `document.getElementById("jobs-empty").hidden`)
+	b.do("go to the first link", chromedp.Focus(chromedp.CSS(".skip")))
+	var walked []string
+	for range 40 {
+		b.keys(kb.Tab)
+		walked = append(walked, eval[string](b, `document.activeElement.id || document.activeElement.className`))
+	}
+	for _, want := range []string{"restart", "theme", "new", "jobs-search", "jobs-list", "log-text", "log-lines"} {
+		if !strings.Contains(" "+strings.Join(walked, " ")+" ", " "+want+" ") {
+			t.Errorf("Tab never comes to %s: %v", want, walked)
+		}
+	}
+}
+
+// With a token the page asks for it once, and shows nothing before.
+func TestPageAsksForTheToken(t *testing.T) {
+	t.Parallel()
+	const token = "a-token-of-the-test"
+	p := serveLocally(t, map[string]string{"API_TOKEN": token})
+	b := browse(t, p.api, 1280, 860)
+	b.until("the question", `document.getElementById("ask").open && document.getElementById("token")`)
+	b.enter("#token", "wrong")
+	b.click("#token-go")
+	b.until("that it is wrong", `document.querySelector("#ask .note").textContent.includes("not the token")`)
+	b.shoot("token")
+	if got := b.text("#instances"); !strings.Contains(got, "Not started") && got != "" {
+		t.Errorf("without a token it shows %q", got)
+	}
+	b.do("the right one", chromedp.SetValue(chromedp.CSS("#token"), token))
+	b.click("#token-go")
+	b.until("ready", stands+` === "Ready"`)
+	b.runJob(`{"1":{"class_type":"EmptyImage","inputs":{"width":8,"height":8,"batch_size":1,"color":1}},"2":{"class_type":"SaveImage","inputs":{"images":["1",0],"filename_prefix":"x"}}}`)
+	b.until("the picture, which the cookie lets through", `document.querySelector(".made img").naturalWidth > 0`)
+	b.do("open it again", chromedp.Reload())
+	b.until("ready without a question", stands+` === "Ready" && !document.getElementById("ask").open`)
+}
+
+// When comfyvisor is stopped the page says so.
+func TestPageTellsThatItLostThePod(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, nil)
+	b := browse(t, p.api, 1280, 860)
+	b.until("ready", stands+` === "Ready"`)
+	p.signal(syscall.SIGTERM)
+	b.until("that it was stopped", `document.getElementById("banner").innerText.includes("was stopped")`)
+	b.shoot("stopped")
+}
+
+// chosen chooses a file for the editor. The field itself is hidden.
+func (b *browser) chosen(path string) step {
+	return chromedp.SetUploadFiles(chromedp.CSS("#run-files"), []string{path}, chromedp.NodeReady)
+}
+
+// Files are dropped, or chosen: a workflow, and a picture that it loads.
+func TestPageTakesFiles(t *testing.T) {
+	t.Parallel()
+	p := serveLocally(t, nil)
+	b := browse(t, p.api, 1280, 860)
+	b.until("ready", stands+` === "Ready"`)
+	b.click("#new")
+	b.do("choose a workflow", b.chosen(p.file("flow.json",
+		`{"1":{"class_type":"LoadImage","inputs":{"image":"mine.png"}},"2":{"class_type":"SaveImage","inputs":{"images":["1",0],"filename_prefix":"copy"}}}`)))
+	b.until("what is missing", `document.getElementById("run-note").textContent.includes("loads mine.png")`)
+	b.do("choose the picture", b.chosen(p.file("mine.png", tinyPNG)))
+	b.until("nothing missing", `document.querySelector(".inputs input").value === "mine.png" && !document.getElementById("run-note").textContent.includes("loads")`)
+	b.shoot("files")
+	b.click("#run-send")
+	b.until("the copy", `document.querySelector(".made img").naturalWidth === 1`)
+}
