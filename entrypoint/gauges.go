@@ -15,14 +15,18 @@ const sampleEvery = 5 * time.Second
 // which is busy delays nobody's sample.
 const statsLimit = 2 * time.Second
 
-// sample publishes what is in use, again and again, until ctx ends.
+// sample publishes what is in use, again and again, until ctx ends: also when a
+// ComfyUI has become ready, which can be asked for its GPU from then on.
 func (p *pod) sample(ctx context.Context) error {
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
+	gates := p.seen.bus.SubscribeTo(1, func(e event.Event) bool { g, is := e.(event.Gate); return is && g.Open })
+	defer gates.Cancel()
 	for {
 		p.seen.gauges(p.comfys.usage(ctx))
 		select {
 		case <-ticker.C:
+		case <-gates.Events():
 		case <-ctx.Done():
 			return ctx.Err()
 		}

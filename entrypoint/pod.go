@@ -79,7 +79,11 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		return nil, exitWith(exitConfig, err)
 	}
 	p.wishes = &restarts{comfys: p.comfys, log: log.Named("restarts")}
-	if p.jobs, err = newSource(cfg, file, podSide{ready: p.comfys.ready, restart: p.wishes.ask, panics: p.panics}, log); err != nil {
+	inside := podSide{ready: p.comfys.ready, restart: p.wishes.ask, panics: p.panics}
+	if p.watch != nil {
+		inside.page = p.watch.Handler()
+	}
+	if p.jobs, err = newSource(cfg, file, inside, log); err != nil {
 		return nil, err
 	}
 	p.work = worker.New(worker.Config{

@@ -19,7 +19,7 @@ export function startDetail(o) {
   ({ teach, edit } = o);
   on("selected", load);
   on("fetched jobs", reload);
-  on("progress clock", move);
+  on("progress comfy clock", move);
   show();
 }
 
@@ -113,8 +113,10 @@ function move() {
   say(parts.left, w.left ? span(w.left) + " left" : "");
   parts.bar.style.transform = `scaleX(${w.percent / 100})`;
   parts.track.setAttribute("aria-valuenow", Math.round(w.percent));
+  const alone = ![...state.instances.values()].some(i => i.open);
+  if (alone) say(parts.left, "");
   const node = w.phase === "execute" && w.node;
-  say(parts.at, node ? [w.title && w.title !== w.class ? `${w.title} (${w.class})` : w.class || "a node", `node ${w.node}`, w.steps ? `step ${w.step} of ${w.steps}` : ""].filter(Boolean).join(" · ")
+  say(parts.at, alone ? "ComfyUI is down. The job runs once more when it is ready again." : node ? [w.title && w.title !== w.class ? `${w.title} (${w.class})` : w.class || "a node", `node ${w.node}`, w.steps ? `step ${w.step} of ${w.steps}` : ""].filter(Boolean).join(" · ")
     : (phases[w.phase] ?? w.phase) + (w.attempt > 1 ? ", for the second time" : ""));
   if (w.preview && parts.shown !== w.preview) {
     parts.shown = w.preview;

@@ -17,8 +17,17 @@ function one(f) {
   return h("figure.made", {}, body(f), h("figcaption", {}, save, h("span", {}, size(f.size ?? 0))));
 }
 
+// kindOf is image, video, audio or another first half of a type. Where the
+// content has told none, the name may.
+function kindOf(f) {
+  const type = f.mime_type || "application/octet-stream";
+  if (type !== "application/octet-stream") return type.split("/")[0];
+  if (f.kind === "audio" || /\.(flac|mp3|opus|ogg|wav|m4a)$/i.test(f.filename)) return "audio";
+  return /\.(mp4|webm|mov|mkv)$/i.test(f.filename) ? "video" : "";
+}
+
 function body(f) {
-  const [kind] = (f.mime_type ?? "").split("/");
+  const kind = kindOf(f);
   if (f.url && kind === "image") {
     return h("a", { href: f.url, target: "_blank", rel: "noopener noreferrer" }, h("img", { src: f.url, alt: f.filename, decoding: "async" }));
   }

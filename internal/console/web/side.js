@@ -3,7 +3,7 @@
 import { chart } from "./chart.js";
 import { $, fill, glyph, h, say } from "./dom.js";
 import { now, on, state } from "./state.js";
-import { clock, count, endOf, span, stand, when } from "./words.js";
+import { clock, count, device, endOf, span, stand, when } from "./words.js";
 
 export function startSide() {
   on("comfy progress clock", instances);
@@ -26,7 +26,7 @@ function one(in_) {
     h("dl.facts", {},
       fact("since", in_.since && span(now() - (in_.open ? in_.ready : in_.since))),
       fact("incarnation", in_.incarnation && String(in_.incarnation)), fact("process", in_.pid && String(in_.pid)),
-      fact("device", usage?.device)));
+      fact("device", usage && device(usage.device))));
 }
 
 function charts() {

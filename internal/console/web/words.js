@@ -31,6 +31,9 @@ export function stand(in_) {
   return [word, kind, in_.state === "running" ? (in_.why ? again + in_.why : "it loads its nodes") : in_.reason || in_.why];
 }
 
+// device is the name of a GPU without how ComfyUI allocates on it.
+export const device = name => name.replace(/^cuda:\d+ /, "").replace(/ : \w+$/, "");
+
 export function span(ms) {
   if (!(ms >= 0)) return "";
   if (ms < 1000) return Math.round(ms) + " ms";
