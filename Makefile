@@ -25,6 +25,11 @@ build: ## Build bin/comfyvisor and bin/fakecomfy, both static
 demo: build ## Run a job, kill ComfyUI in the middle of another, and leave the API running (DEMO_ONCE=1 ends by itself)
 	@$(GO) run ./examples/demo
 
+.PHONY: browser-deps
+browser-deps: ## Install the browser in which the page is tested, where there is none (Debian, root)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  apt-get update -q && apt-get install -yq --no-install-recommends chromium fonts-dejavu-core; }
+
 .PHONY: test
 test: ## Run all tests, with the race detector where there is a C compiler
 	$(TEST) ./...
