@@ -83,7 +83,7 @@ func TestWhatCannotBeConvertedIsDelivered(t *testing.T) {
 	both(t, func(t *testing.T, sim comfytest.Config) {
 		p := startPod(t, sim, nil)
 		for class, want := range map[string]string{
-			"SaveAnimatedWEBP": "", // the simulator's is broken, see below
+			"SaveAnimatedWEBP": "",
 			"SaveWEBM":         "-",
 			"VHS_VideoCombine": "",
 		} {

@@ -100,11 +100,17 @@ func shortened(t *testing.T, body []byte, shown map[string]any) map[string]any {
 	}
 	keep(result, shown)
 	for list := range result {
-		files, wanted := result[list].([]any), shown[list].([]any)
+		files, _ := result[list].([]any)
+		wanted, _ := shown[list].([]any)
 		for i := range min(len(files), len(wanted)) {
-			file := files[i].(map[string]any)
+			file, is := files[i].(map[string]any)
+			if !is {
+				continue
+			}
 			keep(file, wanted[i].(map[string]any))
-			file["data"] = "…"
+			if _, inline := file["data"]; inline {
+				file["data"] = "…"
+			}
 		}
 	}
 	return result

@@ -46,6 +46,7 @@ func TestCheck(t *testing.T) {
 		"":                      {"image/png", 10000, 10000, 1},
 		"animation":             {"image/webp", 64, 64, 2},
 		"an animation, ":        {"image/apng", 64, 64, 0},
+		"it is an animation":    {"image/gif", 64, 64, 0},
 		"image/avif cannot be":  {"image/avif", 64, 64, 1},
 		"size cannot be read":   {"image/jpeg", 0, 0, 0},
 		"10001 x 10000 pixels":  {"image/png", 10001, 10000, 1},
@@ -226,8 +227,12 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
-func TestWebPHasShortSides(t *testing.T) {
+func TestWebPIsBounded(t *testing.T) {
 	body := encoded(t, "image/png", image.NewGray(image.Rect(0, 0, longestWebP+1, 1)))
+	wide := image.NewGray(image.Rect(0, 0, longestWebP, mostLossless/longestWebP+1))
+	if err := (Format{Quality: 100}).writeWebP(io.Discard, wide); err == nil || !strings.Contains(err.Error(), "at most 25 million") {
+		t.Errorf("a large picture without loss: %v", err)
+	}
 	for quality, want := range map[int]string{80: "at most 16383 a side", 100: "at most 16383 a side"} {
 		_, err := Format{Name: WebP, Quality: quality}.Write(io.Discard, bytes.NewReader(body), Source{"image/png", longestWebP + 1, 1, 1})
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -254,4 +259,23 @@ func BenchmarkWrite(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Broken pictures are errors, and never more than their headers say.
+func FuzzWrite(f *testing.F) {
+	mimes := []string{"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"}
+	for i, mime := range mimes {
+		f.Add(uint8(i), encoded(f, mime, scene(9, 7, 255)))
+		f.Add(uint8(i), encoded(f, mime, scene(9, 7, 99)))
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, body []byte) {
+		s := Source{mimes[int(kind)%len(mimes)], 9, 7, 1}
+		for _, name := range []string{JPEG, PNG, WebP} {
+			var out bytes.Buffer
+			result, err := Format{Name: name, MaxEdge: 8}.Write(&out, bytes.NewReader(body), s)
+			if err == nil && (result.Width != 8 || result.Height != 6 || out.Len() == 0) {
+				t.Errorf("%s: %+v, %d bytes", name, result, out.Len())
+			}
+		}
+	})
 }

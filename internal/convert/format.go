@@ -59,7 +59,7 @@ func (f Format) Touches(s Source) bool {
 func Check(s Source) error {
 	_, known := decoders[s.MIME]
 	switch {
-	case s.Frames > 1 || s.MIME == "image/apng":
+	case s.Frames > 1 || s.MIME == "image/apng" || s.Frames == 0 && (s.MIME == "image/gif" || s.MIME == "image/webp"): // more than could be counted
 		return errors.New("it is an animation, which would come to a stand")
 	case !known:
 		return fmt.Errorf("pictures of type %s cannot be read here", s.MIME)

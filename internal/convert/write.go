@@ -27,6 +27,10 @@ const (
 // longestWebP is how many pixels a side of a WebP may have.
 const longestWebP = 16383
 
+// mostLossless is how many pixels are written as WebP without loss, for which the
+// library takes 20 bytes each.
+const mostLossless = 25_000_000
+
 // decoders read what can be converted, by MIME type.
 var decoders = map[string]func(io.Reader) (image.Image, error){
 	"image/png":  png.Decode,
@@ -90,6 +94,9 @@ func (f Format) writeWebP(w io.Writer, img image.Image) error {
 	}
 	if quality := cmp.Or(f.Quality, usualWebP); quality < 100 && opaque(img) {
 		return vp8.Encode(w, img, quality)
+	}
+	if pixels := img.Bounds().Dx() * img.Bounds().Dy(); pixels > mostLossless {
+		return fmt.Errorf("it has %d pixels, and WebP without loss is written of at most %d million", pixels, mostLossless/1_000_000)
 	}
 	return nativewebp.Encode(w, img, nil)
 }
