@@ -23,7 +23,7 @@ var exitCodes = []struct {
 	meaning string
 }{
 	{exitDone, "stopped with no job left behind, or ended after a job because of REFRESH_WORKER"},
-	{exitJobFailed, "comfyvisor run: the job failed; comfyvisor healthcheck: not ready"},
+	{exitJobFailed, "comfyvisor run: the job failed; comfyvisor healthcheck: not ready; comfyvisor doctor: something is wrong"},
 	{exitNoGPU, "refused to start: the host has no usable GPU"},
 	{exitInternal, "a fault in comfyvisor itself"},
 	{exitGaveUp, "ComfyUI never became ready, keeps crashing, or cannot be killed; or the pod cannot do jobs, because its disk stays full for instance"},

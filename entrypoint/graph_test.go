@@ -13,7 +13,7 @@ const module = "github.com/comfyvisor/comfyvisor/"
 // mayImport is the import graph of ARCHITECTURE.md: what each package may import
 // of ours.
 var mayImport = map[string][]string{
-	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/convert", "internal/console", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
+	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/convert", "internal/console", "internal/doctor", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
 		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status", "internal/volume"},
 	"worker":            {"health", "internal/comfy", "internal/convert", "internal/fetch", "internal/gpuerror", "internal/job", "internal/media", "internal/nodeinfo", "internal/payload", "internal/spool"},
 	"supervisor":        {},
@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/status":   {},
 	"internal/volume":   {},
 	"internal/vp8":      {},
+	"internal/doctor":   {"health", "internal/s3store", "internal/volume"},
 	"internal/payload":  {"internal/job"},
 	"internal/runpod":   {"internal/job", "internal/payload", "internal/spool"},
 	"internal/localapi": {"internal/job", "internal/payload"},

@@ -12,6 +12,7 @@ const helpWidth = 100
 var commands = []struct{ usage, meaning string }{
 	{"comfyvisor", "keep ComfyUI running and do jobs, from RunPod's queue or from the local API"},
 	{"comfyvisor run FILE", "start ComfyUI, run the one job in FILE, print its result and end; without a queue and without SERVE_API_LOCALLY a test_input.json in the working directory is run in this way"},
+	{"comfyvisor doctor", "look at configuration, GPU, ComfyUI, network volume, disk, S3 and queue, and say what is wrong and what to do: exits with 0 or 1; --json prints JSON"},
 	{"comfyvisor healthcheck", "ask a running comfyvisor whether it is ready for jobs: exits with 0 or 1"},
 	{"comfyvisor version", "print the version"},
 	{"comfyvisor --help", "print this text"},

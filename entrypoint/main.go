@@ -35,10 +35,14 @@ func obey(args []string) int {
 		return serve(environ, warning, "")
 	case len(args) == 2 && args[0] == "run":
 		return serve(environ, warning, args[1])
+	case len(args) == 2 && args[0] == "doctor" && args[1] == "--json":
+		return examine(environ, true)
 	case len(args) > 1:
 		return misused(args)
 	}
 	switch args[0] {
+	case "doctor":
+		return examine(environ, false)
 	case "healthcheck":
 		return healthcheck(environ)
 	case "version", "--version":

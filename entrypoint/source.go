@@ -83,17 +83,22 @@ func apiConfig(cfg Config, inside podSide, port int) localapi.Config {
 	}
 }
 
+// bucketConfig is the pod's own bucket.
+func bucketConfig(b BucketConfig) s3store.Config {
+	return s3store.Config{
+		EndpointURL: b.Endpoint, AccessKeyID: b.AccessKeyID.Reveal(), SecretAccessKey: b.SecretAccessKey.Reveal(),
+		Region: b.Region, BucketName: b.Name, PathStyle: b.Style, KeyTemplate: b.template(),
+		PresignExpiry: b.PresignExpiry, PublicURL: b.PublicURL,
+	}
+}
+
 // newStore returns where files of results go, nil if they go with the result.
 func newStore(cfg Config, log *zap.Logger) (worker.Store, error) {
 	b := cfg.Bucket
 	if b.Endpoint == "" {
 		return nil, nil
 	}
-	store, err := s3store.New(s3store.Config{
-		EndpointURL: b.Endpoint, AccessKeyID: b.AccessKeyID.Reveal(), SecretAccessKey: b.SecretAccessKey.Reveal(),
-		Region: b.Region, BucketName: b.Name, PathStyle: b.Style, KeyTemplate: b.template(),
-		PresignExpiry: b.PresignExpiry, PublicURL: b.PublicURL,
-	}, log.Named("s3"))
+	store, err := s3store.New(bucketConfig(b), log.Named("s3"))
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
