@@ -126,11 +126,11 @@ func TestSiblingCalls(t *testing.T) {
 func TestDecodeTimeout(t *testing.T) {
 	tests := map[string]time.Duration{
 		`{}`:                                     0,
-		`{"policy":{"executionTimeout":5000}}`:   5 * time.Second,
-		`{"policy":{"executionTimeout":1500.5}}`: 1500500 * time.Microsecond,
-		`{"executionTimeout":600000}`:            10 * time.Minute,
-		`{"policy":{"executionTimeout":1000},"executionTimeout":2000}`: time.Second,
-		`{"policy":{"executionTimeout":"x"},"executionTimeout":2000}`:  2 * time.Second,
+		`{"policy":{"executionTimeout":5000}}`:   4750 * time.Millisecond,
+		`{"policy":{"executionTimeout":1500.5}}`: 1425475 * time.Microsecond,
+		`{"executionTimeout":600000}`:            595 * time.Second,
+		`{"policy":{"executionTimeout":1000},"executionTimeout":2000}`: 950 * time.Millisecond,
+		`{"policy":{"executionTimeout":"x"},"executionTimeout":2000}`:  1900 * time.Millisecond,
 		`{"policy":{"executionTimeout":-1}}`:                           0,
 		`{"policy":{"executionTimeout":0}}`:                            0,
 		`{"policy":{"executionTimeout":1e999}}`:                        0,
@@ -138,7 +138,7 @@ func TestDecodeTimeout(t *testing.T) {
 		`{"policy":{"executionTimeout":null},"executionTimeout":null}`: 0,
 		`{"policy":[1]}`:                                                 0,
 		`{"policy":"5000"}`:                                              0,
-		`{"policy":{"executionTimeout":604800000}}`:                      7 * 24 * time.Hour,
+		`{"policy":{"executionTimeout":604800000}}`:                      7*24*time.Hour - 5*time.Second,
 		`{"policy":{"executionTimeout":604800001}}`:                      0,
 		`{"policy":{"ExecutionTimeout":5000},"EXECUTIONTIMEOUT":600000}`: 0,
 	}

@@ -160,7 +160,7 @@ func TestFault_J6_ShutdownWhilePollIsOpen(t *testing.T) {
 		random := rand.New(rand.NewPCG(1, 2))
 		tenths := func(n int) time.Duration { return time.Duration(random.IntN(n)) * 100 * time.Millisecond }
 		taken, torn := 0, 0
-		const rounds = 1000
+		const rounds = 2500
 		for i := range rounds {
 			r := interleaving{id: fmt.Sprint("job-", i), stop: tenths(40), arrival: tenths(60), late: tenths(10)}
 			took, wasTorn := r.play(t, q, c, cfg.LastRead)

@@ -41,10 +41,13 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	text := strings.ReplaceAll(string(dump), "\r\n", "\n")
 	kind := strings.Split(req.URL.Path, "/")[3]
-	if strings.Contains(text, `"IN_PROGRESS"`) {
+	switch {
+	case strings.Contains(text, `"IN_PROGRESS"`):
 		kind = "progress"
-	} else if strings.Contains(text, `"error"`) {
+	case strings.Contains(text, `"error"`):
 		kind = "done-error"
+	case strings.Contains(text, "status=unhealthy"):
+		kind = "unhealthy"
 	}
 	r.mu.Lock()
 	r.last[kind] = strings.ReplaceAll(text, req.Host, "queue.test")
@@ -58,13 +61,27 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.next.ServeHTTP(w, req)
 }
 
-// TestRequestsOnTheWire holds each call to its golden file.
+// TestRequestsOnTheWire holds each call to its golden file, with templates that have
+// a query, as RunPod's have, and with such as end in a bare question mark.
 func TestRequestsOnTheWire(t *testing.T) {
+	t.Run("query", func(t *testing.T) { requestsOnTheWire(t, "", func(url string) string { return url }) })
+	t.Run("no query", func(t *testing.T) {
+		requestsOnTheWire(t, "bare-", func(url string) string {
+			path, _, _ := strings.Cut(url, "?")
+			return path + "?"
+		})
+	})
+}
+
+func requestsOnTheWire(t *testing.T, prefix string, template func(string) string) {
 	q := runpodtest.NewServer(t, runpodtest.Config{APIKey: "the-key", HoldStop: time.Minute})
 	r := &recorder{next: q.Queue, last: make(map[string]string), stops: make(chan struct{}, 1)}
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)
 	cfg := config(q)
+	for _, t := range []*runpod.Template{&cfg.TakeURL, &cfg.DoneURL, &cfg.StreamURL, &cfg.PingURL} {
+		t.URL = template(t.URL)
+	}
 	cfg.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", s.Listener.Addr().String())
 	}
@@ -78,10 +95,13 @@ func TestRequestsOnTheWire(t *testing.T) {
 	if jobs := take(t, c, 2); len(jobs) != 2 {
 		t.Fatalf("took %d jobs, want 2", len(jobs))
 	}
-	c.Progress("job 1/a", job.Progress{Percent: 12.5, Phase: "execute", Node: "4", Class: "KSampler", Step: 1, Steps: 8, Attempt: 1})
+	at := job.Progress{Percent: 12.5, Phase: "execute", Node: "4", Class: "KSampler", Step: 1, Steps: 8, Attempt: 1}
+	c.Progress("job 1/a", at)
+	at.Preview = &job.Preview{MIME: "image/jpeg", Data: []byte("small")}
+	c.Progress("job 1/a", at)
 	err := q.WaitLedger(t.Context(), func(l runpodtest.Ledger) bool {
 		n := len(l.Pings)
-		return n > 0 && len(l.Pings[n-1].Jobs) == 3 && len(l.Jobs[0].Progress) == 1
+		return n > 0 && len(l.Pings[n-1].Jobs) == 3 && len(l.Jobs[0].Progress) == 1 && len(l.Jobs[0].Stream) == 1
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -95,15 +115,18 @@ func TestRequestsOnTheWire(t *testing.T) {
 	finish(t, c, failed("job-2"))
 	finish(t, c, failed("job-3"))
 	finish(t, c, done)
+	if err := c.Unhealthy(t.Context(), "gpu", "no GPU & no hope"); err != nil {
+		t.Fatal(err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	golden(t, "ping.golden", ping)
-	golden(t, "take.golden", r.last["job-take"])
-	golden(t, "take-batch.golden", r.last["job-take-batch"])
-	golden(t, "stop.golden", r.last["job-stop"])
-	golden(t, "progress.golden", r.last["progress"])
-	golden(t, "done-ok.golden", r.last["job-done"])
-	golden(t, "done-error.golden", r.last["done-error"])
+	r.last["ping"] = ping
+	for name, kind := range map[string]string{
+		"ping": "ping", "unhealthy": "unhealthy", "take": "job-take", "take-batch": "job-take-batch", "stop": "job-stop",
+		"progress": "progress", "stream": "job-stream", "done-ok": "job-done", "done-error": "done-error",
+	} {
+		golden(t, prefix+name+".golden", r.last[kind])
+	}
 	check(t, q)
 }
 
