@@ -143,12 +143,12 @@ func TestWrite(t *testing.T) {
 			if want := (Result{"image/" + name, ext, 97, 61, false}); got != want {
 				t.Errorf("%s to %s: %+v, want %+v", mime, name, got, want)
 			}
-			back, err := decoders["image/"+name](&out)
+			back, err := Source{"image/" + name, 97, 61, 1}.read(&out)
 			if err != nil {
 				t.Errorf("%s to %s: the result cannot be read: %v", mime, name, err)
 				continue
 			}
-			before, err := decoders[mime](bytes.NewReader(body))
+			before, err := Source{mime, 97, 61, 1}.read(bytes.NewReader(body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +174,7 @@ func TestTransparency(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := decoders[got.MIME](&out)
+		back, err := Source{got.MIME, int64(got.Width), int64(got.Height), 1}.read(&out)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,6 +216,7 @@ func TestWriteRefuses(t *testing.T) {
 	}{
 		"decode image/png":     {body[:len(body)/2], Source{"image/png", 64, 64, 1}},
 		"different sizes":      {body, Source{"image/png", 32, 64, 1}},
+		"of different sizes":   {[]byte("BM\xfa\x00\xaa\x00\x00\x00\x00\x006\x00\x00\x00(\x00\x00\x00\t\x00\x00\x00\xfa\x00\x00\xfa\x01\x00\x18" + strings.Repeat("\x00", 25)), Source{"image/bmp", 9, 7, 1}}, // of 3 GB
 		"decode image/jpeg":    {body, Source{"image/jpeg", 64, 64, 1}},
 		"cannot be read here":  {body, Source{"image/tiff", 64, 64, 1}},
 		"decode image/webp":    {[]byte("RIFF"), Source{"image/webp", 64, 64, 1}},

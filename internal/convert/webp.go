@@ -3,31 +3,25 @@ package convert
 import (
 	"image"
 	"image/color"
-	"io"
-
-	"golang.org/x/image/webp"
 )
 
-// readWebP decodes WebP. Lossy WebP has colours in the limited range, which the
-// library hands on as if they were JPEG's: they would come out pale.
-func readWebP(r io.Reader) (image.Image, error) {
-	img, err := webp.Decode(r)
-	if err != nil {
-		return nil, err
-	}
+// wholeRange returns what was decoded from WebP in its true colours. Lossy WebP
+// has them in the limited range, which the library hands on as if they were
+// JPEG's: they would come out pale.
+func wholeRange(img image.Image) image.Image {
 	switch lossy := img.(type) {
 	case *image.YCbCr:
 		whole := image.NewRGBA(lossy.Rect)
 		eachPixel(lossy, func(x, y int, c color.RGBA) { whole.SetRGBA(x, y, c) })
-		return whole, nil
+		return whole
 	case *image.NYCbCrA:
 		whole := image.NewNRGBA(lossy.Rect)
 		eachPixel(&lossy.YCbCr, func(x, y int, c color.RGBA) {
 			whole.SetNRGBA(x, y, color.NRGBA{c.R, c.G, c.B, lossy.A[lossy.AOffset(x, y)]})
 		})
-		return whole, nil
+		return whole
 	}
-	return img, nil
+	return img
 }
 
 // eachPixel converts the pixels of a picture (ITU-R BT.601, from the limited range).

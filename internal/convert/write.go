@@ -2,6 +2,7 @@ package convert
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/HugoSmits86/nativewebp"
 	"golang.org/x/image/bmp"
+	"golang.org/x/image/webp"
 
 	"github.com/comfyvisor/comfyvisor/internal/vp8"
 )
@@ -31,14 +33,51 @@ const longestWebP = 16383
 // library takes 20 bytes each.
 const mostLossless = 25_000_000
 
-// decoders read what can be converted, by MIME type.
-var decoders = map[string]func(io.Reader) (image.Image, error){
-	"image/png":  png.Decode,
-	"image/jpeg": jpeg.Decode,
-	"image/gif":  gif.Decode,
-	"image/webp": readWebP,
-	"image/bmp":  bmp.Decode,
+// A decoder reads pictures of a format, or only their headers.
+type decoder struct {
+	all  func(io.Reader) (image.Image, error)
+	head func(io.Reader) (image.Config, error)
 }
+
+// decoders read what can be converted, by MIME type.
+var decoders = map[string]decoder{
+	"image/png":  {png.Decode, png.DecodeConfig},
+	"image/jpeg": {jpeg.Decode, jpeg.DecodeConfig},
+	"image/gif":  {gif.Decode, gif.DecodeConfig},
+	"image/webp": {webp.Decode, webp.DecodeConfig},
+	"image/bmp":  {bmp.Decode, bmp.DecodeConfig},
+}
+
+// read reads a picture that has to be of the size that is known of it: decoders
+// take memory for what they themselves find in the header.
+func (s Source) read(r io.Reader) (image.Image, error) {
+	d := decoders[s.MIME]
+	var head bytes.Buffer
+	in := bufio.NewReader(r)
+	known, err := d.head(io.TeeReader(in, &head))
+	if err == nil && !s.is(known.Width, known.Height) {
+		return nil, errOtherSize
+	}
+	var img image.Image
+	if err == nil {
+		img, err = d.all(io.MultiReader(&head, in))
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("decode %s: %w", s.MIME, err)
+	case !s.is(img.Bounds().Dx(), img.Bounds().Dy()):
+		return nil, errOtherSize
+	case s.MIME == "image/webp":
+		return wholeRange(img), nil
+	}
+	return img, nil
+}
+
+func (s Source) is(width, height int) bool {
+	return int64(width) == s.Width && int64(height) == s.Height
+}
+
+var errOtherSize = errors.New("its header and its content are of different sizes")
 
 // A Result is what a picture was made into.
 type Result struct {
@@ -55,12 +94,9 @@ func (f Format) Write(w io.Writer, r io.Reader, s Source) (Result, error) {
 	if err := Check(s); err != nil {
 		return Result{}, err
 	}
-	img, err := decoders[s.MIME](bufio.NewReader(r))
+	img, err := s.read(r)
 	if err != nil {
-		return Result{}, fmt.Errorf("decode %s: %w", s.MIME, err)
-	}
-	if b := img.Bounds(); int64(b.Dx()) != s.Width || int64(b.Dy()) != s.Height {
-		return Result{}, errors.New("its header and its content are of different sizes")
+		return Result{}, err
 	}
 	if width, height := f.size(img.Bounds().Dx(), img.Bounds().Dy()); width < img.Bounds().Dx() || height < img.Bounds().Dy() {
 		img = scale(img, width, height)
