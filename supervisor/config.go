@@ -55,6 +55,10 @@ type Config struct {
 	// It stops Run even if the context has not ended.
 	Hurry <-chan struct{}
 
+	// Launch starts incarnation n. Nil starts Path as a process; a simulation
+	// puts something else in its place.
+	Launch func(n int) (*Process, error)
+
 	// RebootFile is a file that the process leaves behind before it exits with
 	// code 0 in order to be started again. It is removed before each start.
 	RebootFile string

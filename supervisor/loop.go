@@ -26,7 +26,7 @@ type loop struct {
 	exits []Exit
 	err   error // set in the last state: what Run returns
 
-	process  *process
+	process  *Process
 	gone     <-chan error // the process's, once it has died
 	endWatch context.CancelCauseFunc
 	watched  chan error // nil if nothing watches
@@ -44,7 +44,7 @@ type stopping struct {
 // keep starts the process and reacts to one event after another, until the
 // process is stopped or failed for good.
 func (s *Supervisor) keep(ctx context.Context, cancel context.CancelFunc) error {
-	l := &loop{Supervisor: s, ctx: ctx, timer: time.NewTimer(0), process: new(process)}
+	l := &loop{Supervisor: s, ctx: ctx, timer: time.NewTimer(0), process: new(Process)}
 	l.timer.Stop()
 	defer l.timer.Stop()
 
@@ -71,7 +71,7 @@ func (s *Supervisor) keep(ctx context.Context, cancel context.CancelFunc) error 
 		case err := <-l.watched:
 			l.watched = nil
 			l.noGood(err)
-		case exit := <-l.process.dead:
+		case exit := <-l.process.Dead:
 			l.died(exit)
 		case err := <-l.gone:
 			l.ended(err)
@@ -85,14 +85,14 @@ func (s *Supervisor) keep(ctx context.Context, cancel context.CancelFunc) error 
 
 // abort kills the process, so that nothing runs that nobody keeps any more.
 func (l *loop) abort() {
-	if l.process.signal == nil || l.status.PID == 0 {
+	if l.process.Signal == nil || l.status.PID == 0 {
 		return
 	}
-	l.process.signal(unix.SIGKILL)
+	l.process.Signal(unix.SIGKILL)
 	select {
-	case exit := <-l.process.dead:
+	case exit := <-l.process.Dead:
 		l.unwatch(exit)
-		<-l.process.gone // within KillTimeout
+		<-l.process.Gone // within KillTimeout
 	case <-time.After(l.cfg.KillTimeout):
 		l.unwatch(ErrUnkillable)
 	}
@@ -140,7 +140,7 @@ func (l *loop) noGood(err error) {
 // be there, so the state stays until ended, which comes within KillTimeout.
 func (l *loop) died(exit Exit) {
 	l.timer.Stop()
-	l.gone = l.process.gone
+	l.gone = l.process.Gone
 	l.mu.Lock()
 	exit.Incarnation = l.status.Incarnation
 	exit.Uptime = exit.At.Sub(l.status.Started)
@@ -178,7 +178,7 @@ func (l *loop) elapsed() {
 		l.kill(fmt.Sprintf("still there %s after SIGTERM", l.cfg.Grace))
 	case StateKilling:
 		err := fmt.Errorf("process %d %w: still there %s after SIGKILL, restart the pod",
-			l.process.pid, ErrUnkillable, l.cfg.KillTimeout)
+			l.process.PID, ErrUnkillable, l.cfg.KillTimeout)
 		l.unwatch(err)
 		l.finish(StateFailed, err.Error(), err)
 	case StateBackoff:
@@ -196,9 +196,9 @@ func (l *loop) start(reason string) {
 	l.timer.Stop()
 	err := l.awaitPort()
 	began := time.Now()
-	var p *process
+	var p *Process
 	if err == nil {
-		p, err = l.launch(n)
+		p, err = l.cfg.Launch(n)
 	}
 	if err != nil {
 		exit := Exit{Incarnation: n, At: time.Now(), Err: err}
@@ -215,7 +215,7 @@ func (l *loop) start(reason string) {
 	}
 	l.process, l.gone, l.stop = p, nil, stopping{}
 	l.enter(StateRunning, reason, func(s *Status) {
-		s.Incarnation, s.PID, s.Started = n, p.pid, began
+		s.Incarnation, s.PID, s.Started = n, p.PID, began
 		s.Restarts, s.BackoffUntil = n-1, time.Time{}
 	})
 	l.watch()
@@ -250,13 +250,13 @@ func (l *loop) terminate(why stopping) {
 	l.stop = why
 	l.stop.at = time.Now()
 	l.enter(StateTerminating, why.reason, nil)
-	l.process.signal(unix.SIGTERM)
+	l.process.Signal(unix.SIGTERM)
 	l.timer.Reset(l.cfg.Grace)
 }
 
 func (l *loop) kill(reason string) {
 	l.enter(StateKilling, reason, nil)
-	l.process.signal(unix.SIGKILL)
+	l.process.Signal(unix.SIGKILL)
 	l.timer.Reset(l.cfg.KillTimeout)
 }
 

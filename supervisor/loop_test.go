@@ -207,7 +207,7 @@ func TestJobForgivesEarlierFailures(t *testing.T) {
 
 func TestRunWithEndedContextStartsNothing(t *testing.T) {
 	s := New(Config{Path: "x"}, nil, zap.NewNop())
-	s.launch = func(int) (*process, error) {
+	s.cfg.Launch = func(int) (*Process, error) {
 		t.Error("a process is started")
 		return nil, errNever
 	}

@@ -21,16 +21,16 @@ import (
 // it, by which stray descendants are known.
 const instanceEnv = "COMFYVISOR_INSTANCE"
 
-// A process is what the loop needs of a started incarnation.
-type process struct {
-	pid    int
-	signal func(unix.Signal) // to the whole group
-	dead   <-chan Exit       // once: the process has ended and its output is read
-	gone   <-chan error      // then: nothing is left of it, or an error that wraps ErrUnkillable
+// A Process is what the supervisor needs of a started incarnation.
+type Process struct {
+	PID    int
+	Signal func(unix.Signal) // to the whole group
+	Dead   <-chan Exit       // once: the process has ended and its output is read
+	Gone   <-chan error      // then: nothing is left of it, or an error that wraps ErrUnkillable
 }
 
 // launchProcess starts incarnation n in a process group of its own.
-func (s *Supervisor) launchProcess(n int) (*process, error) {
+func (s *Supervisor) launchProcess(n int) (*Process, error) {
 	s.forgetReboot()
 	out, err := newRelay(s, n)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Supervisor) launchProcess(n int) (*process, error) {
 		gone <- s.clear(cmd.Process.Pid)
 	}()
 	signal := func(sig unix.Signal) { _ = unix.Kill(-cmd.Process.Pid, sig) } // ESRCH: it has ended
-	return &process{pid: cmd.Process.Pid, signal: signal, dead: dead, gone: gone}, nil
+	return &Process{PID: cmd.Process.Pid, Signal: signal, Dead: dead, Gone: gone}, nil
 }
 
 func (s *Supervisor) command(out *relay) *exec.Cmd {

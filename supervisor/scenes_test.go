@@ -24,7 +24,7 @@ type actor struct {
 	left    error         // or this
 }
 
-func (a actor) play(ended func()) *process {
+func (a actor) play(ended func()) *Process {
 	dead, gone := make(chan Exit, 1), make(chan error, 1)
 	var once sync.Once
 	die := func(e Exit) {
@@ -42,7 +42,7 @@ func (a actor) play(ended func()) *process {
 			die(Exit{Signal: sig})
 		}
 	}
-	return &process{pid: 1 << 30, signal: signal, dead: dead, gone: gone}
+	return &Process{PID: 1 << 30, Signal: signal, Dead: dead, Gone: gone}
 }
 
 // A stage is a Supervisor in a bubble of virtual time, whose process is played.
@@ -67,7 +67,7 @@ func newStage(t *testing.T, watch func(context.Context) error, actors ...actor) 
 		cfg.Watch = st.watchAlone
 	}
 	st.Supervisor = New(cfg, nil, zap.NewNop())
-	st.launch = st.launchActor
+	st.cfg.Launch = st.launchActor
 	ctx, cancel := context.WithCancel(t.Context())
 	st.cancel = cancel
 	go func() { st.ended <- st.Run(ctx) }()
@@ -75,7 +75,7 @@ func newStage(t *testing.T, watch func(context.Context) error, actors ...actor) 
 	return st
 }
 
-func (st *stage) launchActor(n int) (*process, error) {
+func (st *stage) launchActor(n int) (*Process, error) {
 	if st.alive.Load() != 0 {
 		st.t.Error("a process is started while the last one is still there")
 	}

@@ -19,7 +19,6 @@ type Supervisor struct {
 	reaper *Reaper
 	log    *zap.Logger
 
-	launch   func(n int) (*process, error) // replaced in tests
 	restarts chan string
 	lines    *lineQueue
 	output   atomic.Uint64 // bytes that the process wrote
@@ -40,7 +39,9 @@ func New(cfg Config, r *Reaper, log *zap.Logger) *Supervisor {
 		lines:    newLineQueue(cfg.LineRate),
 		status:   Status{State: StateStopped},
 	}
-	s.launch = s.launchProcess
+	if s.cfg.Launch == nil {
+		s.cfg.Launch = s.launchProcess
+	}
 	return s
 }
 
