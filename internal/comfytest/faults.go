@@ -73,29 +73,51 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 // A faultbook holds the rules in force and how often each had its turn.
 type faultbook struct {
 	mu    sync.Mutex
-	rules Faults
-	seen  []int
+	rules []*rule
 }
 
-func (b *faultbook) set(rules Faults) {
+// A rule is a fault, how often its occasion came, and how often it acted.
+type rule struct {
+	Fault
+	seen, acted int
+}
+
+func (b *faultbook) set(faults Faults) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.rules = append(Faults(nil), rules...)
-	b.seen = make([]int, len(rules))
+	b.rules = nil
+	for _, f := range faults {
+		b.rules = append(b.rules, &rule{Fault: f})
+	}
+}
+
+// add puts f behind the rules in force. What it returns tells how often f has
+// acted.
+func (b *faultbook) add(f Fault) (acted func() int) {
+	r := &rule{Fault: f}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rules = append(b.rules, r)
+	return func() int {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return r.acted
+	}
 }
 
 // next counts an occasion and returns the rule that acts on it, if one does.
 func (b *faultbook) next(occasion string) (Fault, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i, rule := range b.rules {
-		if !rule.matches(occasion) {
+	for _, r := range b.rules {
+		if !r.matches(occasion) {
 			continue
 		}
-		b.seen[i]++
-		n := b.seen[i] - rule.Skip
-		if n >= 1 && (rule.Count == 0 || n <= rule.Count) {
-			return rule, true
+		r.seen++
+		n := r.seen - r.Skip
+		if n >= 1 && (r.Count == 0 || n <= r.Count) {
+			r.acted++
+			return r.Fault, true
 		}
 	}
 	return Fault{}, false

@@ -110,6 +110,16 @@ func (c *Comfy) SetFaults(f Faults) {
 	}
 }
 
+// Inject adds one fault to the script, behind what is in it. Acted tells how often
+// the fault has taken effect. One of the process takes effect at once.
+func (c *Comfy) Inject(f Fault) (acted func() int) {
+	if f.On == "process" {
+		c.spawn(func() { c.afflict(f) })
+		return func() int { return 1 }
+	}
+	return c.faults.add(f)
+}
+
 // afflict does what a "process" rule says.
 func (c *Comfy) afflict(f Fault) {
 	if f.Do != "block" && !c.sleep(context.Background(), f.Delay) {

@@ -48,11 +48,12 @@ type scripted struct {
 	Fault
 	left  int
 	until time.Time // zero if it is counted
+	hits  int       // calls so far
 }
 
 // Inject makes the next calls of a kind go wrong. Faults of one kind take effect
-// in the order of their injection.
-func (q *Queue) Inject(f Fault) {
+// in the order of their injection. Acted tells how many calls this one has hit.
+func (q *Queue) Inject(f Fault) (acted func() int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := &scripted{Fault: f, left: max(1, f.Times)}
@@ -60,6 +61,11 @@ func (q *Queue) Inject(f Fault) {
 		s.until = time.Now().Add(f.For)
 	}
 	q.faults = append(q.faults, s)
+	return func() int {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return s.hits
+	}
 }
 
 // Heal takes back all faults that have not taken effect.
@@ -86,6 +92,7 @@ func (q *Queue) fault(call Call) *Fault {
 			continue
 		}
 		q.effects[call]++
+		s.hits++
 		return &s.Fault
 	}
 	return nil
