@@ -79,7 +79,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		return nil, exitWith(exitConfig, err)
 	}
 	p.wishes = &restarts{comfys: p.comfys, log: log.Named("restarts")}
-	inside := podSide{ready: p.comfys.ready, restart: p.wishes.ask, panics: p.panics}
+	inside := podSide{ready: p.comfys.ready, restart: p.wishes.ask, hurry: p.hurry, panics: p.panics}
 	if p.watch != nil {
 		inside.page = p.watch.Handler()
 	}

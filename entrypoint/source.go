@@ -45,8 +45,8 @@ func newSource(cfg Config, file string, inside podSide, log *zap.Logger) (source
 		PingURL:   runpod.Template{Name: "RUNPOD_WEBHOOK_PING", URL: cfg.Queue.PingURL.Reveal()},
 		APIKey:    cfg.Queue.APIKey.Reveal(),
 		WorkerID:  cfg.Queue.WorkerID, Version: protocolVersion,
-		SpoolDir:     filepath.Join(cfg.General.DataDir, "queue"),
-		Contain:      inside.panics.restarts,
+		SpoolDir: filepath.Join(cfg.General.DataDir, "queue"),
+		Contain:  inside.panics.restarts, Hurry: inside.hurry,
 		PingInterval: cfg.Queue.PingInterval, ProgressInterval: cfg.Jobs.ProgressInterval,
 	}, log.Named("runpod"))
 	return client, exitWith(exitConfig, err)
@@ -59,6 +59,7 @@ const protocolVersion = "1.12.0"
 // podSide is what a source needs of the rest of the pod.
 type podSide struct {
 	panics  *containment
+	hurry   <-chan struct{}
 	ready   func() error
 	restart func(force bool) (string, error)
 	page    http.Handler // nil for none

@@ -1,6 +1,11 @@
 package worker
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"github.com/comfyvisor/comfyvisor/health"
+)
 
 // admit waits until the slot has room for a share of it and its gate is open.
 // Inside ends when the gate closes, with the reason as its cause.
@@ -18,10 +23,14 @@ func (s *Slot) admit(ctx context.Context, share int64) (inside context.Context, 
 
 // admit lets the job into its slot for an attempt. Another one than the first
 // wants a ComfyUI for itself, and goes to whichever is the first to have room:
-// the one that was lost may take minutes to come back, or never do.
+// the one that was lost may take minutes to come back, or never do. So does one
+// whose slot was given up before it had begun.
 func (l *life) admit(n int) (inside context.Context, leave func(), err error) {
 	if n == 1 {
-		return l.slot.admit(l.ctx, 1)
+		inside, leave, err = l.slot.admit(l.ctx, 1)
+		if !errors.Is(err, health.ErrGivenUp) {
+			return inside, leave, err
+		}
 	}
 	slots := l.w.cfg.Slots
 	if l.w.cfg.Refresh != RefreshNone {

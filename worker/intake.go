@@ -75,8 +75,9 @@ func (in *intake) ask(open context.Context, gate *health.Gate) (job.Job, bool) {
 type taken = touched[[]job.Job]
 
 // run serves lanes until ctx ends and every job that was handed out has found
-// a lane, or until the single job was taken. It returns the source's error, if
-// that ended it. Jobs that find no lane before drained ends come back.
+// a lane, or until the single job was taken. While no lane waits the source is
+// not asked. Run returns the source's error, if that ended it, and leaves no call
+// of the source behind. Jobs that find no lane before drained ends come back.
 func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) {
 	defer close(in.ended)
 	var (
@@ -86,6 +87,8 @@ func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) 
 		closed  bool // there will be no further call
 		answers = make(chan taken)
 		done    = ctx.Done()
+		// withdraw ends the call that is under way.
+		withdraw = func() {}
 	)
 	for {
 		if !asked && !closed && waiting > len(backlog) {
@@ -94,9 +97,7 @@ func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) 
 			if in.single {
 				n = 1
 			}
-			go func() {
-				answers <- caught(func() ([]job.Job, error) { return in.source.Take(ctx, n) })
-			}()
+			withdraw = in.take(ctx, n, answers)
 		}
 		if closed && !asked && len(backlog) == 0 {
 			return nil, err
@@ -111,6 +112,9 @@ func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) 
 			waiting++
 		case <-in.withdrawals:
 			waiting--
+			if waiting <= len(backlog) {
+				withdraw()
+			}
 		case hand <- next:
 			waiting--
 			backlog = backlog[1:]
@@ -121,13 +125,32 @@ func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) 
 			if in.single && len(jobs) > 0 || terr != nil {
 				closed = true
 			}
-			if terr != nil && ctx.Err() == nil {
+			if terr != nil {
 				err = terr
 			}
 		case <-done:
 			closed, done = true, nil
 		case <-drained.Done():
+			if asked { // it was told to end, and may bring jobs all the same
+				withdraw()
+				t := <-answers
+				backlog = append(backlog, t.value...)
+			}
 			return backlog, err
 		}
 	}
+}
+
+// take calls the source once. Its answer has no error if it was told to end.
+func (in *intake) take(ctx context.Context, n int, answers chan<- taken) (withdraw context.CancelFunc) {
+	ctx, withdraw = context.WithCancel(ctx)
+	go func() {
+		defer withdraw()
+		t := caught(func() ([]job.Job, error) { return in.source.Take(ctx, n) })
+		if ctx.Err() != nil {
+			t.err = nil
+		}
+		answers <- t
+	}()
+	return withdraw
 }

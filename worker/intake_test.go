@@ -14,6 +14,7 @@ import (
 
 // poll is one call of Take that a test answers.
 type poll struct {
+	ctx    context.Context
 	n      int
 	answer chan taken
 }
@@ -24,7 +25,7 @@ type queue struct{ polls chan poll }
 func newQueue() *queue { return &queue{polls: make(chan poll)} }
 
 func (q *queue) Take(ctx context.Context, n int) ([]job.Job, error) {
-	p := poll{n, make(chan taken)}
+	p := poll{ctx, n, make(chan taken)}
 	select {
 	case q.polls <- p:
 	case <-ctx.Done():
@@ -90,6 +91,68 @@ func TestFault_C3_NoTakeWhileNotReady(t *testing.T) {
 		stop()
 		if e := <-ended; e != "0 <nil>" {
 			t.Errorf("run returned %s", e)
+		}
+	})
+}
+
+// An open poll is ended when the gate closes, and no other follows before it opens.
+func TestFault_C3_PollEndsWithReadiness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, g := newQueue(), new(health.Gate)
+		g.Open()
+		in := newIntake(q, false)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := startIntake(ctx, t.Context(), in)
+		got := asking(ctx, in, g)
+		p := <-q.polls
+		if p.ctx.Err() != nil {
+			t.Fatal("the poll was ended while the gate was open")
+		}
+		g.Close(errors.New("killed"))
+		synctest.Wait()
+		if p.ctx.Err() == nil {
+			t.Error("the poll goes on though the gate is closed")
+		}
+		p.answer <- taken{err: p.ctx.Err()}
+		time.Sleep(time.Hour)
+		select {
+		case <-q.polls:
+			t.Fatal("a job was asked for while the gate was closed")
+		default:
+		}
+		g.Open()
+		p = <-q.polls
+		p.answer <- taken{jobs: named("a")}
+		if id := <-got; id != "a" {
+			t.Errorf("got job %q, want a", id)
+		}
+		stop()
+		if e := <-ended; e != "0 <nil>" {
+			t.Errorf("run returned %s", e)
+		}
+	})
+}
+
+// A job that the last poll brings after the end of the drain comes back too.
+func TestJobOfAPollThatOutlastsTheDrainComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, g := newQueue(), new(health.Gate)
+		g.Open()
+		in := newIntake(q, false)
+		ctx, stop := context.WithCancel(t.Context())
+		drained, over := context.WithCancel(t.Context())
+		ended := startIntake(ctx, drained, in)
+		got := asking(drained, in, g)
+		p := <-q.polls
+		stop()
+		over()
+		synctest.Wait()
+		p.answer <- taken{jobs: named("late")}
+		if e := <-ended; e != "1 <nil>" {
+			t.Errorf("run returned %s, want the job back", e)
+		}
+		if id := <-got; id != "none" {
+			t.Errorf("the lane got job %q after the drain", id)
 		}
 	})
 }

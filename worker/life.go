@@ -173,7 +173,7 @@ func (l *life) report(ctx context.Context) {
 	}
 	err := l.w.cfg.Source.Done(ctx, r)
 	l.tell(r, err)
-	if errors.Is(err, context.Canceled) || l.failure != nil && l.failure.Cause == CauseShutdown {
+	if err != nil && ctx.Err() != nil || l.failure != nil && l.failure.Cause == CauseShutdown {
 		l.w.abandoned.Store(true)
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/comfyvisor/comfyvisor/health"
 	"github.com/comfyvisor/comfyvisor/internal/comfytest"
 	"github.com/comfyvisor/comfyvisor/internal/job"
 )
@@ -360,6 +363,41 @@ func TestFault_P1_JobTooLongForTheDrainIsReported(t *testing.T) {
 		t.Errorf("Run = %v, want %v", err, ErrAbandoned)
 	}
 	p.ended <- nil
+}
+
+// A result that the source has not taken when the time is up is an abandoned job, whatever the source says of it.
+func TestFault_P1_ResultNotDeliveredInTimeIsAbandoned(t *testing.T) {
+	p := startPod(t, comfytest.Config{}, func(cfg *Config) { cfg.Drain, cfg.Deliver = time.Millisecond, time.Millisecond })
+	delivering := make(chan struct{})
+	p.source.hold = func(ctx context.Context, _ string) error {
+		close(delivering)
+		<-ctx.Done()
+		return errors.New("post result: 503, given up after try 3")
+	}
+	p.source.submit(job.Job{ID: "a", Input: json.RawMessage(picture(1))})
+	<-delivering
+	p.stop()
+	if err := <-p.ended; err != ErrAbandoned {
+		t.Errorf("Run = %v, want %v", err, ErrAbandoned)
+	}
+}
+
+// A job that waits at a ComfyUI which is given up goes to another one.
+func TestJobMovesFromAGivenUpSlot(t *testing.T) {
+	bad, good := &Slot{Gate: new(health.Gate)}, &Slot{Gate: new(health.Gate)}
+	w := New(Config{Slots: []*Slot{bad, good}}, zap.NewNop())
+	bad.Gate.CloseForGood(errors.New("the host is at fault"))
+	good.Gate.Open()
+	l := &life{w: w, slot: bad, ctx: t.Context()}
+	_, leave, err := l.admit(1)
+	if err != nil || l.slot != good {
+		t.Fatalf("admit = %v, at the given up slot: %v", err, l.slot == bad)
+	}
+	leave()
+	good.Gate.CloseForGood(errors.New("this one too"))
+	if _, _, err := (&life{w: w, slot: bad, ctx: t.Context()}).admit(1); !errors.Is(err, health.ErrGivenUp) {
+		t.Errorf("admit = %v with no ComfyUI left, want %v", err, health.ErrGivenUp)
+	}
 }
 
 // A second signal cuts the drain short.

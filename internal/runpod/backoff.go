@@ -45,14 +45,19 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// outlive returns a context that ends d after ctx does. The caller must call
-// cancel.
-func outlive(ctx context.Context, d time.Duration) (longer context.Context, cancel context.CancelFunc) {
+// outlive returns a context that ends d after ctx does, or as soon as hurry is
+// closed then. The caller must call cancel.
+func outlive(ctx context.Context, d time.Duration, hurry <-chan struct{}) (longer context.Context, cancel context.CancelFunc) {
 	longer, end := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		if sleep(longer, d) {
-			end()
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-hurry:
+		case <-longer.Done():
 		}
+		end()
 	})
 	return longer, func() { stop(); end() }
 }

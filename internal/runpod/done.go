@@ -137,7 +137,7 @@ func (c *Client) owe(a answer) {
 // settle gives the answers that are owed. When ctx ends it goes on for LastRead,
 // because the last poll may have brought a job that cannot be run.
 func (c *Client) settle(ctx context.Context) {
-	longer, cancel := outlive(ctx, c.cfg.LastRead)
+	longer, cancel := outlive(ctx, c.cfg.LastRead, c.cfg.Hurry)
 	defer cancel()
 	for {
 		select {

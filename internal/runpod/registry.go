@@ -1,6 +1,7 @@
 package runpod
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -12,7 +13,8 @@ type registry struct {
 	mu       sync.Mutex
 	active   map[string]*activeJob
 	memory   *memory
-	interval time.Duration // between two posts of a kind for one job
+	early    map[string]time.Time // when unknown jobs were canceled
+	interval time.Duration        // between two posts of a kind for one job
 
 	// wake has a token in it when there may be progress to post.
 	wake chan struct{}
@@ -32,6 +34,7 @@ func newRegistry(cfg Config) *registry {
 	return &registry{
 		active:   make(map[string]*activeJob),
 		memory:   newMemory(cfg),
+		early:    make(map[string]time.Time),
 		interval: cfg.ProgressInterval,
 		wake:     make(chan struct{}, 1),
 	}
@@ -57,6 +60,10 @@ func (r *registry) admit(id string, now time.Time) (a admission, canceled <-chan
 	}
 	j := &activeJob{canceled: make(chan struct{})}
 	r.active[id] = j
+	if at, is := r.early[id]; is && now.Sub(at) < earlyStop {
+		j.stop()
+	}
+	delete(r.early, id)
 	if outcome := r.memory.find(id, now); outcome != nil {
 		return known, j.canceled, outcome
 	}
@@ -70,13 +77,27 @@ func (r *registry) end(id string) {
 	delete(r.active, id)
 }
 
-// cancel tells the one who runs the job that nobody wants it any more. It
-// reports whether that was news.
-func (r *registry) cancel(id string) bool {
+// earlyStop is how long a job may be on its way whose stop has come before it:
+// the two come over different connections.
+const earlyStop = 5 * time.Second
+
+// cancel tells the one who runs the job that nobody wants it any more, or will,
+// if the job is still on its way. It reports whether that was news to one at hand.
+func (r *registry) cancel(id string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	j := r.active[id]
-	if j == nil || j.stopped {
+	if j == nil {
+		maps.DeleteFunc(r.early, func(_ string, at time.Time) bool { return now.Sub(at) >= earlyStop })
+		r.early[id] = now
+		return false
+	}
+	return j.stop()
+}
+
+// stop closes canceled, and reports whether that was news.
+func (j *activeJob) stop() bool {
+	if j.stopped {
 		return false
 	}
 	j.stopped = true

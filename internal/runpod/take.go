@@ -17,7 +17,7 @@ import (
 // Take waits for jobs and returns between 1 and n of them. When ctx ends, the
 // poll that is open is read on for up to LastRead, and jobs that it brings are
 // returned without an error; else Take returns the context's error, and never
-// another one. All that a server hands out is returned, even if it is more than n.
+// another one. Config.Hurry cuts that poll. All that a server hands out is returned, even if it is more than n.
 // The first call waits a moment for Run's first heartbeat.
 func (c *Client) Take(ctx context.Context, n int) ([]job.Job, error) {
 	c.first.Do(func() { c.awaitGreeting(ctx) })
@@ -55,7 +55,7 @@ func (c *Client) awaitGreeting(ctx context.Context) {
 
 // ask polls once.
 func (c *Client) ask(ctx context.Context, n int) ([]handout, error) {
-	reading, cancel := outlive(ctx, c.cfg.LastRead)
+	reading, cancel := outlive(ctx, c.cfg.LastRead, c.cfg.Hurry)
 	defer cancel()
 	reading, cancelTimeout := context.WithTimeoutCause(reading, c.cfg.PollTimeout, errPollTimeout)
 	defer cancelTimeout()

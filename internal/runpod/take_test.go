@@ -232,6 +232,27 @@ func TestFault_J6_TwinWithoutLastReadLosesTheJob(t *testing.T) {
 	}
 }
 
+// A hurried stop does not wait for the open poll.
+func TestFault_P3_HurryCutsTheOpenPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, runpodtest.Config{Hold: time.Minute})
+		cfg := config(q)
+		hurry := make(chan struct{})
+		cfg.Hurry = hurry
+		c, _ := start(t, cfg)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun := time.Now()
+		time.AfterFunc(1500*time.Millisecond, func() { close(hurry) })
+		if jobs, err := c.Take(ctx, 1); err == nil {
+			t.Errorf("Take = %v, want nothing", jobs)
+		}
+		if d := time.Since(begun); d != 1500*time.Millisecond {
+			t.Errorf("Take returned after %v, want 1.5s", d)
+		}
+	})
+}
+
 func TestPollThatNeverEndsIsNamedAndRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, runpodtest.Config{})
