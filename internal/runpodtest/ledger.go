@@ -162,3 +162,10 @@ func (j *Job) check() (faults []error) {
 func (q *Queue) violation(format string, args ...any) {
 	q.faulty = append(q.faulty, fmt.Sprintf(format, args...))
 }
+
+// Waiting is how many hand-outs no worker has come for.
+func (q *Queue) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
