@@ -66,7 +66,11 @@ func (l *life) try(in input, n int) error {
 		l.stopPrompt(a)
 		return context.Cause(l.ctx)
 	}
-	return l.sentence(inside, err)
+	err = l.sentence(inside, err)
+	if isServerFault(err) { // then nobody knows whether the prompt has ended
+		l.stopPrompt(a)
+	}
+	return err
 }
 
 func (l *life) tryInside(inside context.Context, in input, a *attempt) error {
@@ -151,7 +155,8 @@ func (l *life) sentence(inside context.Context, err error) error {
 const deathNotice = 2 * time.Second
 
 // stopPrompt takes the attempt's prompt from the GPU. Where ComfyUI does not
-// let go of it in time it is restarted, so that the next job finds it free.
+// let go of it in time it is restarted, so that the next job finds it free: unless
+// it is at work on another job's, which must not pay for that.
 func (l *life) stopPrompt(a *attempt) {
 	limit := cancelLimit
 	if errors.Is(context.Cause(l.ctx), errShutdown) {
@@ -159,9 +164,42 @@ func (l *life) stopPrompt(a *attempt) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), limit)
 	defer cancel()
-	if err := l.slot.Comfy.Cancel(ctx, a.id); err != nil && limit == cancelLimit {
-		l.slot.Condemn(fmt.Errorf("ComfyUI did not stop a prompt within %v (%w)", cancelLimit, err))
+	err := l.slot.Comfy.Cancel(ctx, a.id)
+	switch {
+	case err == nil || limit == cancelAtShutdown:
+	case l.slot.Running() != "":
+		l.w.deliveries.Go(func() {
+			_ = contained(l.log, "a prompt was canceled", func() { a.stopLater(l.w.uploads) }) // it goes on then
+		})
+	default:
+		a.condemn(err)
 	}
+}
+
+// stopLater goes on where stopPrompt could not wait, until ctx or the process
+// ends. When ComfyUI has turned to the prompt there is nobody else to spare.
+func (a *attempt) stopLater(ctx context.Context) {
+	inside, leave, err := a.slot.Gate.Enter(ctx)
+	if err != nil {
+		return
+	}
+	defer leave()
+	for {
+		ctx, cancel := context.WithTimeout(inside, cancelLimit)
+		err := a.slot.Comfy.Cancel(ctx, a.id)
+		cancel()
+		if err == nil || inside.Err() != nil {
+			return
+		}
+		if a.slot.Running() == "" {
+			a.condemn(err)
+			return
+		}
+	}
+}
+
+func (a *attempt) condemn(err error) {
+	a.slot.Condemn(fmt.Errorf("ComfyUI did not stop a prompt within %v (%w)", cancelLimit, err))
 }
 
 const (

@@ -64,8 +64,8 @@ func (l *life) store(ctx context.Context) error {
 	return nil
 }
 
-// whileWanted is ctx, ended when the job is canceled or out of time. The
-// shutdown is left to ctx itself, which gives deliveries some time of their own.
+// whileWanted is ctx, ended when the job is canceled or out of time. At the
+// shutdown deliveries have some time of their own, most of it for files.
 func (l *life) whileWanted(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(l.ctx, func() {
@@ -73,7 +73,8 @@ func (l *life) whileWanted(ctx context.Context) (context.Context, context.Cancel
 			cancel(cause)
 		}
 	})
-	return ctx, func() { stop(); cancel(nil) }
+	stopLate := context.AfterFunc(l.w.uploads, func() { cancel(errShutdown) })
+	return ctx, func() { stop(); stopLate(); cancel(nil) }
 }
 
 // checkSize fails a result that the source would refuse, before it is sent.

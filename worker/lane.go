@@ -27,8 +27,9 @@ func (w *Worker) lanesPerSlot() int {
 }
 
 // drain bounds the shutdown: jobs end Drain after ctx does, deliveries Deliver
-// later, and both at once when there is a hurry.
-func (w *Worker) drain(ctx context.Context, finished <-chan struct{}, abandon context.CancelCauseFunc, giveUp context.CancelFunc) {
+// later, of which the last third is not for files, and all at once when there is
+// a hurry.
+func (w *Worker) drain(ctx context.Context, finished <-chan struct{}, abandon context.CancelCauseFunc, endUploads, giveUp context.CancelFunc) {
 	select {
 	case <-finished:
 		return
@@ -39,7 +40,9 @@ func (w *Worker) drain(ctx context.Context, finished <-chan struct{}, abandon co
 		limit = min(limit, hurriedDelivery)
 	}
 	abandon(errShutdown)
-	wait(limit, finished, nil)
+	wait(limit-limit/3, finished, nil)
+	endUploads()
+	wait(limit/3, finished, nil)
 	giveUp()
 }
 

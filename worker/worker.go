@@ -141,9 +141,12 @@ type Worker struct {
 
 	namesakes  namesakes
 	deliveries sync.WaitGroup
-	abandoned  atomic.Bool
-	active     atomic.Int64
-	pixels     *semaphore.Weighted // of pictures that are converted at the moment
+	// uploads ends when files are stored no longer, so that some time is left to
+	// tell that they were not. Run sets it.
+	uploads   context.Context
+	abandoned atomic.Bool
+	active    atomic.Int64
+	pixels    *semaphore.Weighted // of pictures that are converted at the moment
 }
 
 // New returns a Worker.
@@ -192,13 +195,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer abandon(nil)
 	deliveries, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
+	uploads, endUploads := context.WithCancel(deliveries)
+	defer endUploads()
+	w.uploads = uploads
 
 	lanes, endLanes := context.WithCancel(jobs)
 	defer endLanes()
 
 	finished := make(chan struct{})
 	var clock, working sync.WaitGroup
-	clock.Go(func() { w.drain(ctx, finished, abandon, giveUp) })
+	clock.Go(func() { w.drain(ctx, finished, abandon, endUploads, giveUp) })
 	for _, slot := range w.cfg.Slots {
 		for range w.lanesPerSlot() {
 			working.Go(func() {

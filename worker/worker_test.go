@@ -382,6 +382,31 @@ func TestFault_P1_ResultNotDeliveredInTimeIsAbandoned(t *testing.T) {
 	}
 }
 
+// hungStore never answers.
+type hungStore struct{ entered chan struct{} }
+
+func (s hungStore) Put(ctx context.Context, _ string, _ int, f job.File) (job.File, error) {
+	close(s.entered)
+	<-ctx.Done()
+	return f, context.Cause(ctx)
+}
+
+// A job whose files cannot be stored before the pod has to end is reported all the same.
+func TestFault_P1_UploadTooSlowForTheStopIsReported(t *testing.T) {
+	store := hungStore{make(chan struct{})}
+	p := startPod(t, comfytest.Config{}, func(cfg *Config) {
+		cfg.Store, cfg.Drain, cfg.Deliver = store, time.Millisecond, 3*time.Second
+	})
+	p.source.hold = func(ctx context.Context, _ string) error { return ctx.Err() } // as a queue that is asked too late
+	p.source.submit(job.Job{ID: "a", Input: json.RawMessage(picture(1))})
+	<-store.entered
+	p.stop()
+	p.source.wait(t, "a").wantCause(t, CauseShutdown)
+	if err := <-p.ended; err != ErrAbandoned {
+		t.Errorf("Run = %v, want %v", err, ErrAbandoned)
+	}
+}
+
 // A job that waits at a ComfyUI which is given up goes to another one.
 func TestJobMovesFromAGivenUpSlot(t *testing.T) {
 	bad, good := &Slot{Gate: new(health.Gate)}, &Slot{Gate: new(health.Gate)}

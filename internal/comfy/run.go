@@ -3,7 +3,9 @@ package comfy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +27,10 @@ const (
 	// askPatience bounds a question while a prompt is followed. It is doubled
 	// each time that it was not enough.
 	askPatience = 2 * time.Second
+	// faultFor is how long ComfyUI may answer nothing but that it has a fault of
+	// its own. It does so for good when the prompt left something in its history
+	// that cannot be sent.
+	faultFor = time.Minute
 )
 
 // Run executes a prompt and returns when it has ended. It calls tell, which may
@@ -32,7 +38,8 @@ const (
 //
 // If the workflow was refused the error is a *RejectedError, if a node raised a
 // *NodeFailure, and ErrInterrupted, ErrLost and ErrHistoryMissing mean what they
-// say. Other errors are those of the submission. The outcome is not nil if
+// say. Other errors are those of the submission, or of a ComfyUI that answers
+// every question with 500. The outcome is not nil if
 // ComfyUI's history has the prompt, even if the prompt failed.
 //
 // When ctx ends Run returns its cause at once and leaves the prompt to go on:
@@ -69,6 +76,7 @@ type run struct {
 	submitted time.Time
 	pace      pace
 	patience  time.Duration
+	faulty    time.Time // since when ComfyUI has only told of its own faults, zero if it has not
 	started   bool
 	queued    int  // told last
 	lost      bool // the socket is, and was told to be
@@ -138,9 +146,9 @@ func (r *run) ask(ctx context.Context) (*historyEntry, error) {
 			r.client.transport.CloseIdleConnections()
 			r.patience = min(2*r.patience, answerTimeout)
 		}
-		return nil, nil
+		return nil, r.noteFault(err, now)
 	}
-	r.patience = askPatience
+	r.patience, r.faulty = askPatience, time.Time{}
 	switch at.place {
 	case ended:
 		return at.entry, nil
@@ -155,6 +163,21 @@ func (r *run) ask(ctx context.Context) (*historyEntry, error) {
 		return nil, fmt.Errorf("%w (id %s)", ErrHistoryMissing, r.id)
 	}
 	return nil, nil
+}
+
+// noteFault returns err if ComfyUI has told of nothing but its own faults for too
+// long.
+func (r *run) noteFault(err error, now time.Time) error {
+	var answer *HTTPError
+	switch {
+	case !errors.As(err, &answer) || answer.Status < http.StatusInternalServerError:
+		r.faulty = time.Time{}
+	case r.faulty.IsZero():
+		r.faulty = now
+	case now.Sub(r.faulty) >= faultFor:
+		return err
+	}
+	return nil
 }
 
 // look finds the prompt. When events hinted at its end only the history counts.

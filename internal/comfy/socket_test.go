@@ -320,3 +320,19 @@ func TestRunAfterClose(t *testing.T) {
 		t.Errorf("got %v, want ErrClosed", err)
 	}
 }
+
+// A prompt that left something in the history which ComfyUI cannot send ends with an error, and not never.
+func TestFault_W3_EventsStopAndHistoryIsBroken(t *testing.T) {
+	faults := comfytest.Faults{{On: "ws", Do: "silent"}, {On: "GET /history/*", Do: "answer", Status: 500}}
+	inBubbles(t, faults, func(t *testing.T, p *peer) {
+		begun := time.Now()
+		_, err := p.Run(t.Context(), p.prompt(pictureWorkflow), nil)
+		var answer *HTTPError
+		if !errors.As(err, &answer) || answer.Status != 500 {
+			t.Errorf("Run = %v, want ComfyUI's answer", err)
+		}
+		if d := time.Since(begun); d < time.Minute || d > 2*time.Minute {
+			t.Errorf("Run returned after %v, want a minute or a little more", d)
+		}
+	})
+}
