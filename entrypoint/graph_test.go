@@ -44,11 +44,12 @@ var mayImport = map[string][]string{
 	"internal/conntest":            {},
 	"internal/runpodtest":          {},
 	"internal/s3test":              {},
+	"internal/simulation":          {},
 	"examples/demo":                {},
 }
 
 // testOnly are the packages that are no part of the program.
-var testOnly = []string{"internal/comfytest", "internal/comfytest/fakecomfy", "internal/conntest", "internal/runpodtest", "internal/s3test", "examples/demo"}
+var testOnly = []string{"internal/comfytest", "internal/comfytest/fakecomfy", "internal/conntest", "internal/runpodtest", "internal/s3test", "internal/simulation", "examples/demo"}
 
 // listed is what go list tells of a package.
 type listed struct {

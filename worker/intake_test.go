@@ -122,7 +122,7 @@ func TestFault_C3_PollEndsWithReadiness(t *testing.T) {
 		}
 		g.Open()
 		p = <-q.polls
-		p.answer <- taken{jobs: named("a")}
+		p.answer <- taken{value: named("a")}
 		if id := <-got; id != "a" {
 			t.Errorf("got job %q, want a", id)
 		}
@@ -147,7 +147,7 @@ func TestJobOfAPollThatOutlastsTheDrainComesBack(t *testing.T) {
 		stop()
 		over()
 		synctest.Wait()
-		p.answer <- taken{jobs: named("late")}
+		p.answer <- taken{value: named("late")}
 		if e := <-ended; e != "1 <nil>" {
 			t.Errorf("run returned %s, want the job back", e)
 		}

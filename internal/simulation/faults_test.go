@@ -47,8 +47,13 @@ type excuse struct {
 	span   time.Duration
 	// causes are those by which jobs in that time may fail.
 	causes []string
+	// cuts is how many submissions of a prompt it may spoil. The client gives a
+	// prompt up after two.
+	cuts int
 	// condemns is true if a process that seems to run may be given up for it.
 	condemns bool
+	// mute is true if what the queue hands out may be lost without its knowing.
+	mute bool
 	// untold is true if results may never reach the queue.
 	untold bool
 }
@@ -160,12 +165,12 @@ func socketFaults() []faultKind {
 			acted := c.inject(comfytest.Fault{On: "ws", Do: do, After: f.pick % 8, Count: 1 + f.pick%2, Bytes: 70 << 10, Status: 500})
 			c.link.cut()
 			return acted
-		}})
+		}, excuse: excuse{cuts: 1}})
 	}
 	return append(kinds, faultKind{name: "comfy connections cut", weight: 3, strike: func(r *run, f *fault) func() int {
 		n := r.comfy(f).link.cut()
 		return func() int { return n }
-	}})
+	}, excuse: excuse{cuts: 1}})
 }
 
 // comfyFaults spoil the next answers or executions of a ComfyUI.
@@ -180,21 +185,21 @@ func comfyFaults() []faultKind {
 		}}
 	}
 	var none excuse
-	refused := excuse{causes: []string{worker.CauseUnreachable}}
+	refused := excuse{cuts: 1}
 	stays := excuse{condemns: true} // a prompt that cannot be cancelled has its process given up
 	return []faultKind{
 		next(2, 4*time.Second, "prompt", "late-history", comfytest.Fault{}, none),
 		next(1, 0, "prompt", "no-history", comfytest.Fault{}, excuse{losses: 1}),
 		next(2, 0, "prompt", "no-end", comfytest.Fault{}, none),
 		next(3, 0, "POST /prompt", "lost", comfytest.Fault{}, none),
-		next(2, 0, "POST /prompt", "reset", comfytest.Fault{}, none),
+		next(2, 0, "POST /prompt", "reset", comfytest.Fault{}, refused),
 		next(2, 0, "POST /prompt", "answer", comfytest.Fault{Status: 500}, refused),
 		next(2, 0, "POST /prompt", "ran", comfytest.Fault{Status: 500}, none),
 		next(1, 4*time.Second, "POST /prompt", "", comfytest.Fault{}, none),
 		next(2, 0, "GET /history/*", "reset", comfytest.Fault{Count: 2}, none),
 		next(1, 0, "GET /history/*", "answer", comfytest.Fault{Status: 500, Count: 3}, none),
 		next(1, 0, "GET /history/*", "truncate", comfytest.Fault{After: 20}, none),
-		next(1, 0, "GET /history/*", "hang", comfytest.Fault{}, none),
+		next(1, 0, "GET /history/*", "hang", comfytest.Fault{}, stays),
 		next(1, 0, "GET /queue", "reset", comfytest.Fault{Count: 2}, none),
 		next(1, 0, "GET /prompt", "answer", comfytest.Fault{Status: 500, Count: 2}, none),
 		next(1, 0, "POST /interrupt", "answer", comfytest.Fault{Status: 500}, stays),
@@ -292,14 +297,14 @@ func linkFaults() []faultKind {
 	queue := func(r *run, _ *fault) *link { return r.queueLink }
 	store := func(r *run, _ *fault) *link { return r.storeLink }
 	comfy := func(r *run, f *fault) *link { return r.comfy(f).link }
-	lost := excuse{untold: true}
+	lost := excuse{untold: true, mute: true}
 	return []faultKind{
 		kind("queue dark", 2, 2*time.Minute, false, lost, queue),
 		kind("queue refuses", 2, 2*time.Minute, true, lost, queue),
 		kind("s3 dark", 1, 20*time.Second, false, excuse{causes: []string{worker.CauseStore}}, store),
 		kind("s3 refuses", 1, 60*time.Second, true, excuse{causes: []string{worker.CauseStore}}, store),
 		kind("comfy dark", 2, 30*time.Second, false, excuse{condemns: true}, comfy),
-		kind("comfy refuses", 1, 100*time.Millisecond, true, excuse{condemns: true, losses: 1, causes: []string{worker.CauseUnreachable}}, comfy),
+		kind("comfy refuses", 1, 100*time.Millisecond, true, excuse{condemns: true, losses: 1, cuts: 2}, comfy),
 	}
 }
 

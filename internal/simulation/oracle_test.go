@@ -168,8 +168,14 @@ func (r *run) judge() {
 // a job out again, to a pod that knew nothing of its end.
 func (r *run) excused(complaint string) bool {
 	name, what, _ := strings.Cut(strings.TrimPrefix(complaint, "job "), ": ")
-	again := strings.HasPrefix(what, "progress after its result") || strings.HasPrefix(what, "done ")
-	return again && len(r.queue.Job(name).Handouts) > 1
+	again := len(r.queue.Job(name).Handouts) > 1
+	switch {
+	case strings.HasPrefix(what, "progress after its result"):
+		return again
+	case strings.HasPrefix(what, "done "): // an answer that the link lost counts for nothing at the queue
+		return again || r.hasFired(func(x excuse) bool { return x.untold })
+	}
+	return false
 }
 
 // sight gathers what is known of a job.
@@ -217,9 +223,10 @@ func (r *run) lossesOf(s *sight) {
 			}
 		}
 	}
+	cuts := 0
 	for _, f := range r.fired {
 		x := f.fault.excuse
-		if f.acted == nil || x.losses == 0 && len(x.causes) == 0 {
+		if f.acted == nil || x.losses+x.cuts == 0 && len(x.causes) == 0 {
 			continue
 		}
 		end := f.at.Add(f.fault.lasts + x.span)
@@ -228,8 +235,12 @@ func (r *run) lossesOf(s *sight) {
 		}
 		if during(f.at, end) {
 			s.losses += x.losses
+			cuts += x.cuts
 			s.excuses = append(s.excuses, x.causes...)
 		}
+	}
+	if cuts >= 2 {
+		s.excuses = append(s.excuses, worker.CauseUnreachable)
 	}
 }
 
@@ -251,7 +262,7 @@ func (j *plannedJob) judge(s sight, r *run) (wrong []string) {
 		outcome = s.record.outcome
 	}
 	lawful := slices.Concat(j.outcomes, s.excuses)
-	if s.losses >= 2 {
+	if s.losses > 0 && s.losses+j.deaths >= 2 {
 		lawful = append(lawful, lost...)
 	}
 	lawful = append(lawful, r.endings(s.queue)...)
@@ -325,11 +336,17 @@ func (r *run) endings(q runpodtest.Job) (causes []string) {
 		if !p.stopped.IsZero() || !p.killed.IsZero() {
 			causes = append(causes, worker.CauseShutdown)
 		}
-		if errors.Is(p.verdict, supervisor.ErrCrashLoop) || errors.Is(p.verdict, errHost) {
-			causes = append(causes, worker.CauseBoot, worker.CauseShutdown, worker.CausePoisoned)
+		for _, in := range p.instances {
+			if gaveUp(in.ended) {
+				causes = append(causes, worker.CauseBoot, worker.CauseShutdown, worker.CausePoisoned)
+			}
 		}
 	}
 	return causes
+}
+
+func gaveUp(err error) bool {
+	return errors.Is(err, supervisor.ErrCrashLoop) || errors.Is(err, errHost)
 }
 
 // judgePod judges how a pod lived and ended.
@@ -348,7 +365,7 @@ func (r *run) judgePod(p *pod) {
 			say("drained as %v", p.drained)
 		}
 	case errors.Is(p.verdict, worker.ErrRefresh) && r.plan.setup.refresh == worker.RefreshPod:
-	case errors.Is(p.verdict, supervisor.ErrCrashLoop), errors.Is(p.verdict, errHost):
+	case gaveUp(p.verdict):
 		if !r.mayGiveUp() {
 			say("gave up: %v", p.verdict)
 		}
@@ -368,14 +385,13 @@ func (r *run) judgePod(p *pod) {
 func (r *run) judgeDebt(p *pod, j runpodtest.Job) {
 	given := slices.ContainsFunc(j.Handouts, func(h runpodtest.Handout) bool { return h.Worker == p.name && !h.Torn })
 	told := slices.ContainsFunc(j.Posts, func(x runpodtest.Post) bool { return x.Worker == p.name && x.Verdict != "rejected" })
-	if !given || told {
+	if !given || told || r.hasFired(func(x excuse) bool { return x.mute }) {
 		return
 	}
 	if !errors.Is(p.drained, worker.ErrAbandoned) {
 		r.violation(j.ID, "%s ended as if nothing was left, and never told what became of %s", p.name, j.ID)
 	}
-	excused := slices.ContainsFunc(r.fired, func(f *firing) bool { return f.acted != nil && f.fault.excuse.untold })
-	if !excused {
+	if !r.hasFired(func(x excuse) bool { return x.untold }) {
 		r.violation(j.ID, "%s never told what became of %s, and nothing kept it from that", p.name, j.ID)
 	}
 }
@@ -416,5 +432,10 @@ func (r *run) mayCondemn() bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(r.fired, func(f *firing) bool { return f.acted != nil && f.fault.excuse.condemns })
+	return r.hasFired(func(x excuse) bool { return x.condemns })
+}
+
+// hasFired tells whether a fault has happened whose excuse is of a sort.
+func (r *run) hasFired(is func(excuse) bool) bool {
+	return slices.ContainsFunc(r.fired, func(f *firing) bool { return f.acted != nil && is(f.fault.excuse) })
 }

@@ -67,9 +67,9 @@ func newPlan(seed uint64) plan {
 // few draws a number from 1 to most, small ones far more often.
 func few(r *rand.Rand, most int) int {
 	switch n := r.IntN(100); {
-	case n < 75:
-		return 1 + r.IntN(3)
-	case n < 97:
+	case n < 82:
+		return 1 + r.IntN(2)
+	case n < 98:
 		return 1 + r.IntN(most/4)
 	default:
 		return 1 + r.IntN(most)

@@ -25,7 +25,7 @@ import (
 const (
 	stopBudget  = 9 * time.Second
 	hurriedStop = 600 * time.Millisecond
-	stall       = 30 * time.Second
+	stall       = 100 * time.Second
 	silence     = 20 * time.Second
 	bootStall   = 20 * time.Second
 	lease       = 45 * time.Second
@@ -68,6 +68,7 @@ type instance struct {
 	giveUp   chan error
 	r        *run
 	name     string
+	ended    error     // what ended it for good
 	gateShut time.Time // when its gate was last seen shut, zero while it is open
 }
 
@@ -169,6 +170,7 @@ func (in *instance) run(ctx context.Context) error {
 		err = context.Cause(running)
 	}
 	in.gate.CloseForGood(err)
+	in.ended = err
 	return err
 }
 
@@ -219,7 +221,7 @@ func (p *pod) newStore() worker.Store {
 	p.s3 = &http.Transport{DialContext: p.r.storeLink.dialer(p.host), DisableCompression: true, ResponseHeaderTimeout: 20 * time.Second}
 	store, err := s3store.New(s3store.Config{
 		EndpointURL: "http://s3.test:9000/outputs", AccessKeyID: "access", SecretAccessKey: "secret",
-		Deadline: 30 * time.Second, Transport: p.s3,
+		Transport: p.s3,
 	}, p.r.log.Named(p.name))
 	if err != nil {
 		panic(err) // it is our own configuration

@@ -330,7 +330,7 @@ func (r *run) comfy(f *fault) *comfyui {
 // redeliver hands out a job once more, one at hand or one that has ended.
 func (r *run) redeliver(f *fault) (acted func() int) {
 	j := r.plan.jobs[f.pick%len(r.plan.jobs)]
-	if len(r.queue.Job(j.id).Handouts) == 0 || j.deaths > 0 || j.spoils {
+	if len(r.queue.Job(j.id).Handouts) == 0 || j.deaths > 0 || j.spoils || j.stopAfter > 0 {
 		return nil
 	}
 	r.queue.Redeliver(j.id)
@@ -460,8 +460,9 @@ func (r *run) asked(p *pod) {
 	}
 }
 
-// pollGrace is how long after the last ComfyUI has ended a poll may arrive.
-const pollGrace = 200 * time.Millisecond
+// pollGrace is how long after the last ComfyUI has ended a poll may arrive that
+// was on its way: it is read on for 2 s.
+const pollGrace = 2200 * time.Millisecond
 
 // polled is told when a poll for jobs has come to the queue.
 func (r *run) polled(worker string) {

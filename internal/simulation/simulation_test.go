@@ -22,7 +22,8 @@ var (
 var logLevel = zapcore.WarnLevel
 
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(800) // a run is short and leaves little
+	debug.SetGCPercent(-1) // a run is short and leaves little
+	debug.SetMemoryLimit(512 << 20)
 	os.Exit(m.Run())
 }
 
