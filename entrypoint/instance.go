@@ -172,6 +172,7 @@ func (in *instance) run(ctx context.Context) error {
 	})
 	err := in.process.Run(running)
 	if stopped(err) {
+		<-running.Done() // a hurried stop is no verdict on ComfyUI: jobs learn of it from the worker
 		err = context.Cause(running)
 	}
 	in.gate.CloseForGood(err)

@@ -46,6 +46,16 @@ func (w *Worker) drain(ctx context.Context, finished <-chan struct{}, abandon co
 	giveUp()
 }
 
+// hurried tells whether the stop must be immediate.
+func (w *Worker) hurried() bool {
+	select {
+	case <-w.cfg.Hurry:
+		return true
+	default:
+		return false
+	}
+}
+
 // hurriedDelivery is what is left for telling a job's failure when the stop
 // must be immediate.
 const hurriedDelivery = 700 * time.Millisecond

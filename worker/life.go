@@ -113,7 +113,11 @@ func (l *life) attemptAll() {
 			return
 		}
 		var lost *lostError
-		if !errors.As(err, &lost) || l.attempt == attempts {
+		again := errors.As(err, &lost)
+		if again && l.w.hurried() { // that took the process, and tells us only now
+			err, again = errShutdown, false
+		}
+		if !again || l.attempt == attempts {
 			l.fail(err)
 			return
 		}

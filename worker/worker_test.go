@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -380,6 +381,19 @@ func TestFault_P1_ResultNotDeliveredInTimeIsAbandoned(t *testing.T) {
 	if err := <-p.ended; err != ErrAbandoned {
 		t.Errorf("Run = %v, want %v", err, ErrAbandoned)
 	}
+}
+
+// A job whose ComfyUI was killed for a hurried stop is the shutdown's, on its last attempt too.
+func TestFault_P3_ProcessKilledInAHurryIsNoCrash(t *testing.T) {
+	hurry := make(chan struct{})
+	p := startPod(t, comfytest.Config{}, func(cfg *Config) { cfg.Hurry = hurry })
+	p.source.submit(job.Job{ID: "a", Input: json.RawMessage(simulated("SimSleep", `{"seconds":600,"mode":"poll"}`))})
+	p.executing(1)
+	p.comfy.Kill(syscall.SIGKILL)
+	p.executing(2)
+	close(hurry)
+	p.comfy.Kill(syscall.SIGKILL) // before the context ends
+	p.source.wait(t, "a").wantCause(t, CauseShutdown)
 }
 
 // hungStore never answers.

@@ -50,6 +50,9 @@ type excuse struct {
 	// cuts is how many submissions of a prompt it may spoil. The client gives a
 	// prompt up after two.
 	cuts int
+	// delays is true if ComfyUI may look at a submission when its client has
+	// submitted the prompt once more.
+	delays bool
 	// condemns is true if a process that seems to run may be given up for it.
 	condemns bool
 	// mute is true if what the queue hands out may be lost without its knowing.
@@ -195,7 +198,7 @@ func comfyFaults() []faultKind {
 		next(2, 0, "POST /prompt", "reset", comfytest.Fault{}, refused),
 		next(2, 0, "POST /prompt", "answer", comfytest.Fault{Status: 500}, refused),
 		next(2, 0, "POST /prompt", "ran", comfytest.Fault{Status: 500}, none),
-		next(1, 4*time.Second, "POST /prompt", "", comfytest.Fault{}, none),
+		next(1, 4*time.Second, "POST /prompt", "", comfytest.Fault{}, excuse{delays: true}),
 		next(2, 0, "GET /history/*", "reset", comfytest.Fault{Count: 2}, none),
 		next(1, 0, "GET /history/*", "answer", comfytest.Fault{Status: 500, Count: 3}, none),
 		next(1, 0, "GET /history/*", "truncate", comfytest.Fault{After: 20}, none),

@@ -275,7 +275,7 @@ func (j *plannedJob) judge(s sight, r *run) (wrong []string) {
 	prompts := 0
 	for id, n := range s.ran {
 		prompts++
-		if n > 1 {
+		if n > 1 && !r.hasFired(func(x excuse) bool { return x.delays }) {
 			say("%s was executed %d times", id, n)
 		}
 	}

@@ -167,6 +167,7 @@ func (in *instance) run(ctx context.Context) error {
 	})
 	err := in.process.Run(running)
 	if errors.Is(err, context.Canceled) {
+		<-running.Done()
 		err = context.Cause(running)
 	}
 	in.gate.CloseForGood(err)

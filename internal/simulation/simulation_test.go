@@ -16,7 +16,7 @@ var (
 	simSeed = flag.Uint64("sim.seed", 0, "play this seed and no other")
 	simN    = flag.Int("sim.n", 200, "how many seeds TestSimulation plays")
 	simAll  = flag.Bool("sim.all", false, "go on after a failure")
-	simFrom = flag.Uint64("sim.from", 0, "the first of them; 0 takes the clock")
+	simFrom = flag.Uint64("sim.from", 1, "the first of them; 0 takes the clock")
 )
 
 var logLevel = zapcore.WarnLevel
