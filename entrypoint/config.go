@@ -105,6 +105,8 @@ type APIConfig struct {
 
 	Hosts []string `env:"API_HOSTS" help:"the names under which the local API may be called, besides localhost; unset means any name with API_TOKEN, and without it only addresses and names of a local network, because a web site can make a name of its own point here"`
 
+	WebhookSecret secret.Text `env:"WEBHOOK_SECRET" min:"16" help:"signs the webhooks of the local API, so that their receivers can tell them from others; docs/api.md says how to check the signature; unset leaves them unsigned"`
+
 	BalancedPort int    `env:"PORT" max:"65535" help:"where a pod behind RunPod's load balancer serves the job API; it counts only without a queue and without SERVE_API_LOCALLY, and is 80 when PORT_HEALTH alone is set"`
 	HealthPort   int    `env:"PORT_HEALTH" max:"65535" help:"where the load balancer asks for HEALTH_CHECK_PATH; unset means PORT"`
 	HealthPath   string `env:"HEALTH_CHECK_PATH" envDefault:"/ping" help:"what it asks for: 204 while ComfyUI starts, 200 when jobs can be run; no token is needed"`

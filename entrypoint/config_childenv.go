@@ -89,7 +89,7 @@ func (f childFilter) hides(name, value string) bool {
 // ourNames are what only we need. A star at the end stands for anything.
 var ourNames = []string{
 	"RUNPOD_AI_API_KEY", "RUNPOD_API_KEY", "RUNPOD_WEBHOOK_*", "BUCKET_*",
-	"COMFY_ORG_API_KEY", "API_TOKEN", handoverName,
+	"COMFY_ORG_API_KEY", "API_TOKEN", "WEBHOOK_SECRET", handoverName,
 }
 
 // strictNames are what Python, CUDA and ComfyUI need.

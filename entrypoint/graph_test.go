@@ -14,7 +14,7 @@ const module = "github.com/comfyvisor/comfyvisor/"
 // of ours.
 var mayImport = map[string][]string{
 	"entrypoint": {"health", "supervisor", "worker", "internal/comfy", "internal/convert", "internal/console", "internal/doctor", "internal/event", "internal/fetch", "internal/job", "internal/localapi",
-		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status", "internal/volume"},
+		"internal/payload", "internal/runpod", "internal/s3store", "internal/secret", "internal/status", "internal/webhook", "internal/volume"},
 	"worker":            {"health", "internal/comfy", "internal/convert", "internal/fetch", "internal/gpuerror", "internal/job", "internal/media", "internal/nodeinfo", "internal/payload", "internal/spool"},
 	"supervisor":        {},
 	"health":            {},
@@ -36,7 +36,8 @@ var mayImport = map[string][]string{
 	"internal/doctor":   {"health", "internal/s3store", "internal/volume"},
 	"internal/payload":  {"internal/job"},
 	"internal/runpod":   {"internal/job", "internal/payload", "internal/spool"},
-	"internal/localapi": {"internal/job", "internal/payload"},
+	"internal/localapi": {"internal/job", "internal/payload", "internal/webhook"},
+	"internal/webhook":  {"internal/fetch", "internal/payload"},
 	"internal/s3store":  {"internal/job"},
 	// Simulators and helpers of tests, and what is run beside the program.
 	"internal/comfytest":           {},

@@ -17,6 +17,7 @@ import (
 	"github.com/comfyvisor/comfyvisor/internal/localapi"
 	"github.com/comfyvisor/comfyvisor/internal/runpod"
 	"github.com/comfyvisor/comfyvisor/internal/s3store"
+	"github.com/comfyvisor/comfyvisor/internal/webhook"
 	"github.com/comfyvisor/comfyvisor/worker"
 )
 
@@ -79,6 +80,7 @@ func apiConfig(cfg Config, inside podSide, port int) localapi.Config {
 	return localapi.Config{
 		Token: cfg.API.Token.Reveal(), Hosts: cfg.API.Hosts, WorkerID: cfg.Queue.WorkerID,
 		Ready: inside.ready, Restart: inside.restart, Page: inside.page,
+		Webhooks: webhook.New(webhook.Config{Secret: cfg.API.WebhookSecret.Reveal(), AllowPrivate: cfg.Jobs.PrivateURLs}),
 		SpoolDir: filepath.Join(cfg.General.DataDir, "results", strconv.Itoa(port)), // of this server alone
 		Grace:    cfg.Watch.StopBudget / 18,
 	}

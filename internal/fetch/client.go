@@ -111,3 +111,7 @@ func (c *Client) All(ctx context.Context, urls []*url.URL) ([]*File, error) {
 	}
 	return files, nil
 }
+
+// Transport is how the client reaches the addresses that it takes, for other
+// requests than downloads.
+func (c *Client) Transport() http.RoundTripper { return c.transport }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/http"
 	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/webhook"
 )
 
 // Config is what the owner of a Server decides. A zero value anywhere means the
@@ -32,6 +34,10 @@ type Config struct {
 	// Restart is asked for a new ComfyUI by /restart: between two jobs, or at once
 	// with force. It returns what will happen, for people. Nil serves no /restart.
 	Restart func(force bool) (string, error)
+
+	// Webhooks tells the ends of jobs to the URLs that came with them. Nil ignores
+	// those.
+	Webhooks *webhook.Sender
 
 	// SpoolDir is where jobs and results are kept until they are forgotten, also
 	// for the next Server. It belongs to one at a time. When it is empty, in use

@@ -57,8 +57,7 @@
 // a status that says which (413, 429), or is forgotten, oldest first: an id
 // that was known and is not kept any more answers 410, any other 404.
 //
-// Of a request's body, input and policy are used; webhook and s3Config are
-// accepted and ignored.
+// The webhook of a job is told its end up to three times, ten seconds apart.
 //
 // Other web sites in the user's browser are kept out: a foreign Origin is
 // refused, a name in Host that is not one of ours is refused, and a body has to

@@ -69,7 +69,7 @@ func (r *record) enqueue(now time.Time) {
 	r.state = inQueue
 	r.queued, r.taken, r.over = now, time.Time{}, time.Time{}
 	r.outcome, r.attempts, r.base, r.lost = outcome{}, 0, 0, 0
-	r.hookTries, r.hookNext = 0, time.Time{}
+	r.hookTries, r.hookNext, r.hooking = 0, time.Time{}, false
 	r.progress, r.chunks = nil, nil
 	r.final = make(chan struct{})
 }

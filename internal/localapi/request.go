@@ -103,7 +103,18 @@ func (s *Server) readRequest(r *http.Request) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	return decodeRequest(text)
+	q, err := decodeRequest(text)
+	switch {
+	case err != nil:
+		return request{}, err
+	case s.cfg.Webhooks == nil:
+		q.webhook = ""
+	case q.webhook != "":
+		if err := s.cfg.Webhooks.Check(q.webhook); err != nil {
+			return request{}, badRequest(fmt.Sprintf("webhook: %v", err))
+		}
+	}
+	return q, nil
 }
 
 // readBody reads a request's body as far as there is memory for it. The text

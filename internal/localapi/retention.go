@@ -24,6 +24,12 @@ func (s *store) endLocked(r *record, o outcome) {
 	r.held = 0
 	r.end(o, time.Now())
 	s.saveLocked(r, !r.state.retryable())
+	if r.webhook != "" {
+		select {
+		case s.hooksDue <- struct{}{}:
+		default:
+		}
+	}
 	s.ended = append(s.ended, r)
 	s.memory += r.memory
 	s.disk += r.disk

@@ -113,6 +113,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.log.Warn("local API has no token: whoever reaches this address can run jobs", zap.String("addr", addr))
 	}
 	defer s.keep()()
+	defer s.tellHooks()()
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
 	defer s.store.empty()
@@ -142,6 +143,17 @@ func (s *Server) serve() (err error) {
 		}
 	}()
 	return s.http.Serve(s.conns)
+}
+
+// tellHooks sends webhooks until the function that it returns is called.
+func (s *Server) tellHooks() (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var telling sync.WaitGroup
+	telling.Go(func() { s.hooks(ctx) })
+	return func() {
+		cancel()
+		telling.Wait()
+	}
 }
 
 // keep runs the journal until the function that it returns is called.

@@ -63,6 +63,18 @@ func (d *document) at() (io.ReaderAt, io.Closer, error) {
 	return f, f, nil
 }
 
+// again returns the document as a body that can be read more than once, until the
+// closer, which the caller closes, is closed.
+func (d *document) again() (*payload.Body, io.Closer, error) {
+	from, closer, err := d.at()
+	if err != nil {
+		return nil, nil, err
+	}
+	return payload.Raw(job.Content{Size: d.size, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(io.NewSectionReader(from, 0, d.size)), nil
+	}}), closer, nil
+}
+
 func raw(size int64, r io.ReadCloser) *payload.Body {
 	return payload.Raw(job.Content{Size: size, Open: func() (io.ReadCloser, error) { return r, nil }})
 }

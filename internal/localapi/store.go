@@ -30,6 +30,8 @@ type store struct {
 	// inputs is the memory for inputs that are read, queued or running.
 	inputs *semaphore.Weighted
 
+	hooksDue chan struct{} // has a value when a webhook has become due
+
 	journal *journal // nil if jobs are kept in memory alone
 
 	mu      sync.Mutex
@@ -52,6 +54,7 @@ func newStore(maxQueue int, maxInputs int64, keep Keep) *store {
 		inputs:   semaphore.NewWeighted(maxInputs),
 		jobs:     make(map[string]*record),
 		arrived:  make(chan struct{}),
+		hooksDue: make(chan struct{}, 1),
 	}
 }
 
