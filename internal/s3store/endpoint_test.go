@@ -170,7 +170,11 @@ func TestPublicURLStandsBeforeTheKey(t *testing.T) {
 }
 
 func FuzzParseEndpoint(f *testing.F) {
-	for _, seed := range []string{"https://s3api-eu-ro-1.runpod.io/b", "https://b.s3.amazonaws.com", "http://[::1]:9000/b", "https://s3..amazonaws.com/", "http://%zz"} {
+	for _, seed := range []string{"https://s3api-eu-ro-1.runpod.io/b", "https://b.s3.amazonaws.com", "http://[::1]:9000/b", "https://s3..amazonaws.com/", "http://%zz",
+		"https://b.s3.eu-west-1.amazonaws.com", "https://s3.dualstack.eu-west-1.amazonaws.com/b", "https://b.s3-accelerate.amazonaws.com",
+		"https://0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com/b", "https://s3.us-west-004.backblazeb2.com/b", "https://b.nyc3.digitaloceanspaces.com",
+		"https://storage.googleapis.com/b", "http://minio:9000/b/", "https://user:pass@minio/b", "https://minio/b?x=1#y", "HTTPS://MINIO/b", "http://minio/%2e%2e",
+		"https://" + strings.Repeat("a.", 200) + "s3.amazonaws.com"} {
 		f.Add(seed, "", "")
 	}
 	f.Add("http://minio", "b", "virtual")

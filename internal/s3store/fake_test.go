@@ -22,7 +22,12 @@ import (
 	"github.com/comfyvisor/comfyvisor/internal/job"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Toxiproxy leaves goroutines behind where a connection ends with bytes on the way.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"))
+}
 
 const (
 	testAccess = "CANARY-ACCESS-KEY-ID"
