@@ -47,7 +47,7 @@ func breakPart(t *testing.T, dir, part string, times int) {
 // Every actor of the program panics when it begins: each is started again, the stack is logged, and jobs are done.
 func TestFault_P12_PanicOfEachActorIsSurvived(t *testing.T) {
 	t.Parallel()
-	parts := []string{"worker", "source", "preflight", "comfyui", "status", "reaper", "health",
+	parts := []string{"worker", "source", "preflight", "comfyui", "decoy", "status", "reaper", "health",
 		"heartbeat", "stop channel", "progress", "answers"} // of the source
 	dir := t.TempDir()
 	for _, part := range parts {

@@ -74,6 +74,19 @@ func TestFault_C12_LeakNeverMeetsTheLimit(t *testing.T) {
 	}
 }
 
+// The twin: without planned restarts the leak meets the limit; the kernel kills ComfyUI, comfyvisor says so and lives, and the jobs are done all the same.
+func TestFault_C12_TwinLeakMeetsTheLimit(t *testing.T) {
+	t.Parallel()
+	p := confined(t, 256, local)
+	p.waitReady()
+	for i := range 8 {
+		if a := p.job(simulated("SimLeak", fmt.Sprintf(`{"mb":60,"seed":%d}`, i))); a.Status != "COMPLETED" {
+			t.Fatalf("job %d: %+v", i, a)
+		}
+	}
+	p.waitLine("process exited", "SIGKILL (out of memory: limit 256.0 MiB")
+}
+
 // In a container of 64 MB it is ComfyUI that the kernel kills, again and again, and
 // never comfyvisor, which goes on to do the next job.
 func TestFault_Z6_NeverTheVictim(t *testing.T) {

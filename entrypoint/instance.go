@@ -19,10 +19,6 @@ import (
 	"github.com/comfyvisor/comfyvisor/worker"
 )
 
-// oomScoreAdj makes the kernel's out-of-memory killer take ComfyUI rather than
-// us, if one of the two has to go.
-const oomScoreAdj = 500
-
 // leastReconnect keeps WEBSOCKET_RECONNECT_DELAY_S=0 from making a hot loop of a
 // socket that is accepted and cut.
 const leastReconnect = 100 * time.Millisecond

@@ -29,6 +29,9 @@ func main() { os.Exit(obey(os.Args[1:])) }
 
 // obey does what the command line says and returns the exit code.
 func obey(args []string) int {
+	if len(args) == 1 && args[0] == decoyCommand {
+		return beDecoy()
+	}
 	environ, warning := hideSecrets() // may replace the program by itself
 	switch {
 	case len(args) == 0:

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"os"
 	"runtime/debug"
 
 	"github.com/comfyvisor/comfyvisor/supervisor"
@@ -20,4 +22,23 @@ func limitMemory(environ []string) {
 	if _, container := supervisor.Memory("/"); container > 0 && lookup(environ, "GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(ownMemory(container))
 	}
+}
+
+// oomScoreAdj makes the kernel's out-of-memory killer take ComfyUI rather than
+// us, if one of the two has to go.
+const oomScoreAdj = 500
+
+// decoy keeps the killer from us in the moments in which ComfyUI has been killed
+// and its memory is not free yet.
+func (p *pod) decoy(ctx context.Context) error {
+	return p.reaper.Decoy(ctx, oomScoreAdj, "/proc/self/exe", decoyCommand)
+}
+
+// decoyCommand makes the program a decoy, for itself only.
+const decoyCommand = "decoy"
+
+// beDecoy does nothing until the parent has gone.
+func beDecoy() int {
+	_, _ = os.Stdin.Read(make([]byte, 1)) // nothing is ever written
+	return exitDone
 }

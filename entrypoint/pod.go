@@ -188,6 +188,7 @@ func (p *pod) run(taken <-chan os.Signal) error {
 	part("source", p.jobs.Run)      // the heartbeat, or the local API, goes on until then
 	part("preflight", p.flight.run) // ends the pod whose host cannot do the work
 	part("comfyui", p.comfys.run)   // ComfyUI is stopped
+	part("decoy", p.decoy)          // somebody else is killed when memory runs out
 	part("gauges", p.sample)        // what is in use is no longer of interest
 	part("ssh", p.ssh.run)          // sessions see the shutdown of ComfyUI
 	part("status", p.page.Run)      // the page shows the shutdown to its end

@@ -32,6 +32,7 @@ var modes = map[string]func(arg string){
 	"eat":         eat,
 	"exec":        execInPlace,
 	"oom-nest":    oomNest,
+	"oom-many":    oomMany,
 	"pids-nest":   pidsNest,
 	"threads":     needThreads,
 	"host":        host,

@@ -6,10 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -133,15 +130,7 @@ func (s *Supervisor) adjust(pid int) {
 	if s.cfg.OOMScoreAdj == 0 {
 		return
 	}
-	path := filepath.Join("/proc", strconv.Itoa(pid), "oom_score_adj")
-	inherited, err := os.ReadFile(path)
-	if err == nil {
-		// More than inherited, as less would need a privilege.
-		score, _ := strconv.Atoi(strings.TrimSpace(string(inherited)))
-		score = min(score+s.cfg.OOMScoreAdj, 1000)
-		err = os.WriteFile(path, []byte(strconv.Itoa(score)), 0)
-	}
-	if err != nil {
+	if err := raiseOOMScore(pid, s.cfg.OOMScoreAdj); err != nil {
 		s.log.Warn("oom score not set", zap.Int("pid", pid), zap.Error(err))
 	}
 }
