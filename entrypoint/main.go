@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -87,7 +88,6 @@ func serve(environ []string, warning error, file string) int {
 			return report(err)
 		}
 	}
-	supervisor.Prewarm(prewarmedThreads)
 	limitMemory(environ)
 	scrub := new(secret.Scrubber)
 	scrub.Add(cfg.secretValues()...)
@@ -101,6 +101,9 @@ func serve(environ []string, warning error, file string) int {
 	if warning != nil {
 		log.Warn("secrets are less hidden than they could be", zap.Error(warning))
 	}
+	var warming sync.WaitGroup
+	warming.Go(func() { supervisor.Prewarm(prewarmedThreads) }) // beside ComfyUI's start
+	defer warming.Wait()
 	p, err := newPod(cfg, environ, file, scrub, metrics, log)
 	if err == nil {
 		err = p.run(signals)
