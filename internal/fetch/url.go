@@ -35,6 +35,10 @@ func (c *Client) Check(raw string) (*url.URL, error) {
 	case c.ports != nil && u.Port() != "" && !slices.Contains(c.ports, u.Port()):
 		return nil, fmt.Errorf("port %s is not fetched from: only 80 and 443 are", u.Port())
 	}
+	u.Fragment, u.RawFragment = "", "" // nobody is sent it
+	if sent := len(u.String()); sent > maxURLBytes {
+		return nil, fmt.Errorf("the URL has %d characters when it is sent: at most %d are taken", sent, maxURLBytes)
+	}
 	return u, c.checkHost(u.Hostname())
 }
 

@@ -81,6 +81,8 @@ func FuzzCheck(f *testing.F) {
 	f.Add("https://user:word@example.com:443/?q")
 	f.Add("http://example.com:80%2f@127.0.0.1/")
 	f.Add("http:\\\\127.0.0.1\\")
+	f.Add("http://example.com/a?b#" + strings.Repeat("\xa0", 3000))
+	f.Add("http://example.com/" + strings.Repeat("\xa0", 3000))
 	c := New(Config{})
 	f.Fuzz(func(t *testing.T, raw string) {
 		u, err := c.Check(raw)
