@@ -24,7 +24,7 @@ RUN mkdir -p /root-of-sim/etc/ssl/certs /root-of-sim/tmp /root-of-sim/comfyui/cu
  && echo 'comfy:x:65532:' > /root-of-sim/etc/group \
  && cp /etc/ssl/certs/ca-certificates.crt /root-of-sim/etc/ssl/certs/ \
  && chown -R 65532:65532 /root-of-sim/comfyui \
- && chmod 1777 /root-of-sim/tmp
+ && chmod 1777 /root-of-sim/tmp /root-of-sim/comfyui
 
 FROM scratch AS binary
 ARG VERSION=dev

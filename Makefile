@@ -34,6 +34,10 @@ browser-deps: ## Install the browser in which the page is tested, where there is
 test: ## Run all tests, with the race detector where there is a C compiler
 	$(TEST) ./...
 
+.PHONY: docker-test
+docker-test: ## Test the images and compose files in real containers
+	$(GO) test -tags docker ./deploy/dockertest -count=1 -v -timeout 30m
+
 .PHONY: soak
 soak: ## Run the crash-recovery soak for long: make soak JOBS=5000 SEED=7
 	$(GO) test $(RACE) ./entrypoint -run '^TestSoak' -count=1 -v -timeout 60m -soak.jobs=$(or $(JOBS),5000) -soak.seed=$(or $(SEED),0)
@@ -53,11 +57,13 @@ fmt: ## Fail if a file is not formatted
 .PHONY: vet
 vet: ## Run go vet
 	$(GO) vet ./...
+	$(GO) vet -tags docker ./deploy/dockertest
 
 .PHONY: lint
 lint: ## Run staticcheck
 	@GOBIN=$(TOOLS) $(GO) install $(STATICCHECK)
 	$(TOOLS)/staticcheck ./...
+	$(TOOLS)/staticcheck -tags docker ./deploy/dockertest
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what the program uses

@@ -16,9 +16,9 @@ const (
 	version = "v1.8.0"
 )
 
-// build returns the path of the server's executable and makes it if it is not
+// Build returns the path of the server's executable and makes it if it is not
 // there yet.
-func build(ctx context.Context) (string, error) {
+func Build(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("find a place for the built S3 server: %w", err)

@@ -47,7 +47,7 @@ const (
 // Start runs a server until the test ends.
 func Start(tb testing.TB) *Gateway {
 	tb.Helper()
-	path, err := build(tb.Context())
+	path, err := Build(tb.Context())
 	if err != nil {
 		tb.Fatal(err)
 	}
