@@ -105,6 +105,11 @@ func newStore(cfg Config, log *zap.Logger) (worker.Store, error) {
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
+	go func() {
+		if err := store.Check(context.Background()); err != nil { // 3 s at most
+			log.Warn("the bucket may not take files", zap.Error(err))
+		}
+	}()
 	if len(cfg.Adopted) > 0 {
 		log.Info("S3 is set up by variables of other programs' names, whose secrets ComfyUI is not given unless COMFY_ENV_PASS names them",
 			zap.Strings("variables", slices.Sorted(maps.Values(cfg.Adopted))))

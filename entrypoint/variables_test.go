@@ -194,6 +194,7 @@ func TestVariable_BUCKET_KeysAndRegion(t *testing.T) {
 			t.Parallel()
 			p := start(t, options{env: with(with(local, bucket(gateway)...), wrong...)})
 			p.waitReady()
+			p.waitLine("the bucket may not take files")
 			a := p.job(picture(1))
 			if a.Status != "FAILED" || a.Output.Cause != "s3_upload_failed" || !strings.Contains(a.Error, "BUCKET_") {
 				t.Errorf("job: %+v", a)

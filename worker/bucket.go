@@ -55,7 +55,7 @@ func parseBucket(field string, raw json.RawMessage) (*Bucket, error) {
 		}
 	}
 	if missing != nil {
-		return nil, fmt.Errorf("%s: missing, a bucket of the job's own needs its address and both keys", strings.Join(missing, ", "))
+		return nil, fmt.Errorf("%s: missing, a bucket of the job's own needs its address and both keys, which are not kept when the pod restarts", strings.Join(missing, ", "))
 	}
 	return &b, nil
 }

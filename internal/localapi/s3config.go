@@ -44,3 +44,14 @@ func firstBucket(beside, inside json.RawMessage) string {
 	}
 	return string(beside)
 }
+
+// withoutKeys is what of a bucket may be kept on disk: that there was one. The job
+// cannot be run with it, which the worker says; to run it without would put its
+// files where its sender does not look for them.
+func withoutKeys(bucket string) string {
+	var b struct{ EndpointURL, AccessID, AccessSecret, BucketName string }
+	if err := json.Unmarshal([]byte(bucket), &b); bucket == "" || err == nil && b.EndpointURL+b.AccessID+b.AccessSecret+b.BucketName == "" {
+		return ""
+	}
+	return `{"endpointUrl":"not kept"}`
+}

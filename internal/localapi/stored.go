@@ -16,7 +16,7 @@ type stored struct {
 	State     state
 	Execution time.Duration // of the policy
 	TTL       time.Duration
-	Bucket    string `json:",omitempty"` // has keys in it, as the input may
+	Bucket    string `json:",omitempty"` // without its keys
 
 	Created, Queued, Taken, Over time.Time
 
@@ -54,7 +54,7 @@ type storedResult struct {
 func (r *record) stored() stored {
 	o := &r.outcome
 	s := stored{
-		Order: r.order, State: r.state, Execution: r.policy.execution, TTL: r.policy.ttl, Bucket: r.policy.bucket,
+		Order: r.order, State: r.state, Execution: r.policy.execution, TTL: r.policy.ttl, Bucket: withoutKeys(r.policy.bucket),
 		Created: r.created, Queued: r.queued, Taken: r.taken, Over: r.over,
 		Handed: r.handed, Lost: r.lost, Base: r.base, Attempts: r.attempts,
 		Webhook: r.webhook, HookTries: r.hookTries, HookNext: r.hookNext,
