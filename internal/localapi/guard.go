@@ -113,8 +113,8 @@ func (s *Server) checkToken(r *http.Request) error {
 }
 
 // anybody tells whether the request is for what needs no token, because it has
-// nothing of this pod in it: the page as it was built, its files, and the way to
-// log in.
+// nothing of this pod in it: the page as it was built, its files, the description
+// of the routes, and the way to log in.
 func (s *Server) anybody(r *http.Request) bool {
 	switch {
 	case r.URL.Path == "/login" || r.URL.Path == "/logout":
@@ -123,6 +123,9 @@ func (s *Server) anybody(r *http.Request) bool {
 		return false
 	}
 	dir, name := path.Split(r.URL.Path)
+	if dir == docFiles || slices.Contains(docPaths, r.URL.Path) {
+		return true
+	}
 	return s.cfg.Page != nil && (r.URL.Path == "/" || strings.HasPrefix(dir, pageFiles) && (name == "" || path.Ext(name) != ""))
 }
 

@@ -36,6 +36,22 @@ type timings struct {
 	Queue   int64 `json:"queue"`
 	Execute int64 `json:"execute"`
 	Deliver int64 `json:"deliver"`
+	// Nodes are those at work in the last attempt, by id.
+	Nodes map[string]int64 `json:"nodes,omitempty"`
+}
+
+func timingsOf(t job.Timings) *timings {
+	ms := &timings{
+		Prepare: t.Prepare.Milliseconds(), Queue: t.Queue.Milliseconds(),
+		Execute: t.Execute.Milliseconds(), Deliver: t.Deliver.Milliseconds(),
+	}
+	if len(t.Nodes) > 0 {
+		ms.Nodes = make(map[string]int64, len(t.Nodes))
+	}
+	for id, d := range t.Nodes {
+		ms.Nodes[id] = d.Milliseconds()
+	}
+	return ms
 }
 
 // detail is a job with all that is known of it but the bytes of its files.
@@ -70,9 +86,8 @@ func (r *record) item() item {
 		it.DelayTime = new(r.delay().Milliseconds())
 	}
 	if !r.taken.IsZero() && !r.over.IsZero() {
-		t := o.timings
 		it.ExecutionTime = new(r.execution().Milliseconds())
-		it.Timings = &timings{t.Prepare.Milliseconds(), t.Queue.Milliseconds(), t.Execute.Milliseconds(), t.Deliver.Milliseconds()}
+		it.Timings = timingsOf(o.timings)
 	}
 	return it
 }

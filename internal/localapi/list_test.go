@@ -100,14 +100,14 @@ func TestJobInAListThroughItsLife(t *testing.T) {
 	r := image(id, 3)
 	r.Output.Files[0].MIME, r.Output.Files[0].Node, r.Output.Files[0].Subfolder = "image/png", "9", "sub"
 	r.Output.Values = map[string]json.RawMessage{"5": json.RawMessage(`{"text":["hi"]}`)}
-	r.Timings = job.Timings{Prepare: 1e6, Queue: 2e6, Execute: 3e6, Deliver: 4e6}
+	r.Timings = job.Timings{Prepare: 1e6, Queue: 2e6, Execute: 3e6, Deliver: 4e6, Nodes: map[string]time.Duration{"9": 5e6}}
 	a.done(r)
 	it := one()
 	want := []outputFile{{Filename: "a.png", Subfolder: "sub", Kind: "images", MIME: "image/png", Node: "9", Size: 3, URL: "/jobs/" + id + "/files/0"}}
 	if diff := cmp.Diff(want, it.Files, cmp.AllowUnexported(outputFile{})); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	if it.Status != completed || it.EndedAt == nil || it.ExecutionTime == nil || it.Error != nil || it.Cause != nil || it.Timings == nil || *it.Timings != (timings{1, 2, 3, 4}) {
+	if it.Status != completed || it.EndedAt == nil || it.ExecutionTime == nil || it.Error != nil || it.Cause != nil || it.Timings == nil || !cmp.Equal(*it.Timings, timings{1, 2, 3, 4, map[string]int64{"9": 5}}) {
 		t.Errorf("completed: %+v", it)
 	}
 	if d := a.detail(id); string(d.Values) != `{"5":{"text":["hi"]}}` || string(d.Details) != "null" {

@@ -169,8 +169,12 @@ func (a *api) try(method, path, body string, header ...string) (answer, error) {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, bytes.TrimSpace(got)}, err
+	text, err := io.ReadAll(resp.Body)
+	got := answer{resp.StatusCode, resp.Header, bytes.TrimSpace(text)}
+	if d, derr := described(); derr != nil || err == nil && d.check(method, path, got) != nil {
+		a.t.Error(derr, d.check(method, path, got))
+	}
+	return got, err
 }
 
 func (a *api) send(method, path, body string, header ...string) answer {

@@ -7,41 +7,60 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// handler serves every route at the root and as RunPod's clients know it.
+// handler serves every route of RunPod at the root and as RunPod's clients know
+// it, and ours at the root.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, root := range []string{"", "/v2/{endpoint}"} {
-		mux.HandleFunc("POST "+root+"/run", s.run)
-		mux.HandleFunc("POST "+root+"/runsync", s.runSync)
-		mux.HandleFunc("POST "+root+"/cancel/{id}", s.change(s.store.cancel))
-		mux.HandleFunc("POST "+root+"/retry/{id}", s.change(s.store.retry))
-		mux.HandleFunc("POST "+root+"/purge-queue", s.purge)
-		for _, method := range []string{"GET ", "POST "} {
-			mux.HandleFunc(method+root+"/status/{id}", s.status)
-			mux.HandleFunc(method+root+"/status-sync/{id}", s.statusSync)
-			mux.HandleFunc(method+root+"/stream/{id}", s.stream)
-		}
-		mux.HandleFunc("GET "+root+"/health", s.health)
-		mux.HandleFunc("GET "+root+"/ping", s.ping)
+	handle := func(pattern string, h http.Handler) {
+		s.patterns = append(s.patterns, pattern)
+		mux.Handle(pattern, h)
 	}
-	mux.HandleFunc("GET /jobs", s.jobs)
-	mux.HandleFunc("GET /jobs/{id}", s.job)
-	mux.HandleFunc("GET /jobs/{id}/files/{n}", s.file)
-	mux.HandleFunc("POST /login", s.login)
-	mux.HandleFunc("POST /logout", s.logout)
+	for _, root := range []string{"", "/v2/{endpoint}"} {
+		for pattern, f := range s.jobRoutes() {
+			method, path, _ := strings.Cut(pattern, " ")
+			handle(method+" "+root+path, f)
+		}
+	}
+	for pattern, f := range s.ownRoutes() {
+		handle(pattern, f)
+	}
+	for _, path := range docPaths {
+		handle("GET "+path, docsHandler())
+	}
 	if s.cfg.Restart != nil {
-		mux.HandleFunc("POST /restart", s.restart)
+		handle("POST /restart", http.HandlerFunc(s.restart))
 	}
 	if s.cfg.Page != nil {
-		mux.Handle("GET /{$}", s.cfg.Page)
-		mux.Handle(pageFiles, s.cfg.Page)
+		handle("GET /{$}", s.cfg.Page)
+		handle(pageFiles, s.cfg.Page)
 	}
 	return s.attend(s.open(s.guard(mux)))
+}
+
+// jobRoutes are RunPod's.
+func (s *Server) jobRoutes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"POST /run": s.run, "POST /runsync": s.runSync,
+		"GET /status/{id}": s.status, "POST /status/{id}": s.status,
+		"GET /status-sync/{id}": s.statusSync, "POST /status-sync/{id}": s.statusSync,
+		"GET /stream/{id}": s.stream, "POST /stream/{id}": s.stream,
+		"POST /cancel/{id}": s.change(s.store.cancel), "POST /retry/{id}": s.change(s.store.retry),
+		"POST /purge-queue": s.purge, "GET /health": s.health, "GET /ping": s.ping,
+	}
+}
+
+// ownRoutes are for people and pages.
+func (s *Server) ownRoutes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /jobs": s.jobs, "GET /jobs/{id}": s.job, "GET /jobs/{id}/files/{n}": s.file,
+		"POST /login": s.login, "POST /logout": s.logout,
+	}
 }
 
 // pageFiles is where the files of Config.Page are.

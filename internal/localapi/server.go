@@ -19,15 +19,16 @@ import (
 
 // A Server is the local API. Create it with New.
 type Server struct {
-	cfg     Config
-	log     *zap.Logger
-	token   [32]byte // SHA-256 of the token
-	session string   // of a browser that has logged in
-	conns   *limiter
-	http    *http.Server
-	store   *store
-	spool   *spool
-	closing chan struct{} // closed when Run begins to stop
+	cfg      Config
+	log      *zap.Logger
+	token    [32]byte // SHA-256 of the token
+	session  string   // of a browser that has logged in
+	conns    *limiter
+	http     *http.Server
+	patterns []string // of its routes
+	store    *store
+	spool    *spool
+	closing  chan struct{} // closed when Run begins to stop
 }
 
 // ErrListen is the error of an address on which nobody can listen.
