@@ -148,6 +148,7 @@ type QueueConfig struct {
 	PingURL      secret.Text   `env:"RUNPOD_WEBHOOK_PING" format:"url" help:"where heartbeats go; unset sends none"`
 	PingInterval time.Duration `env:"RUNPOD_PING_INTERVAL" envDefault:"10000" unit:"ms" min:"1" max:"3600000" help:"milliseconds between heartbeats, rounded down to whole seconds, at least one"`
 	APIKey       secret.Text   `env:"RUNPOD_AI_API_KEY" help:"the worker's key, sent as it is; without it no heartbeat is sent"`
+	ClientKey    secret.Text   `env:"RUNPOD_API_KEY" help:"the key with which comfyvisor submit --endpoint asks an endpoint of RunPod; the pod itself needs none"`
 	WorkerID     string        `env:"RUNPOD_POD_ID" help:"the worker's name; unset means a random one"`
 	EndpointID   string        `env:"RUNPOD_ENDPOINT_ID" help:"the endpoint's name; when set, logs are JSON"`
 	LogLevel     string        `env:"RUNPOD_LOG_LEVEL" oneof:"NOTSET TRACE DEBUG INFO WARN ERROR" help:"stands in for LOG_LEVEL"`

@@ -14,6 +14,7 @@ const (
 	exitInternal  = 70
 	exitGaveUp    = 75
 	exitConfig    = 78
+	exitCanceled  = 130
 	exitAbandoned = 143
 )
 
@@ -23,11 +24,12 @@ var exitCodes = []struct {
 	meaning string
 }{
 	{exitDone, "stopped with no job left behind, or ended after a job because of REFRESH_WORKER"},
-	{exitJobFailed, "comfyvisor run: the job failed; comfyvisor healthcheck: not ready; comfyvisor doctor: something is wrong"},
+	{exitJobFailed, "comfyvisor run, submit: the job failed; healthcheck, status: not ready; doctor: something is wrong; any other command: it could not be done"},
 	{exitNoGPU, "refused to start: the host has no usable GPU"},
 	{exitInternal, "a fault in comfyvisor itself"},
 	{exitGaveUp, "ComfyUI never became ready, keeps crashing, or cannot be killed; or the pod cannot do jobs, because its disk stays full for instance"},
 	{exitConfig, "the configuration is wrong; every fault of it is named"},
+	{exitCanceled, "comfyvisor submit: canceled by Ctrl-C"},
 	{exitAbandoned, "a job had to be abandoned at SIGTERM, and was reported as failed"},
 }
 

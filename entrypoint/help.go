@@ -12,10 +12,25 @@ const helpWidth = 100
 var commands = []struct{ usage, meaning string }{
 	{"comfyvisor", "keep ComfyUI running and do jobs, from RunPod's queue or from the local API"},
 	{"comfyvisor run FILE", "start ComfyUI, run the one job in FILE, print its result and end; without a queue and without SERVE_API_LOCALLY a test_input.json in the working directory is run in this way"},
+	{"comfyvisor submit FILE", "send the workflow in FILE to the local API or to an endpoint of RunPod, show its progress and save its files"},
+	{"comfyvisor cancel JOB", "give a job up"},
+	{"comfyvisor restart", "have the comfyvisor of this machine restart ComfyUI"},
+	{"comfyvisor status", "tell how ComfyUI is and why, how its last run ended, and what jobs there are"},
 	{"comfyvisor doctor", "look at configuration, GPU, ComfyUI, network volume, disk, S3 and queue, and say what is wrong and what to do: exits with 0 or 1; --json prints JSON"},
 	{"comfyvisor healthcheck", "ask a running comfyvisor whether it is ready for jobs: exits with 0 or 1"},
 	{"comfyvisor version", "print the version"},
 	{"comfyvisor --help", "print this text"},
+}
+
+// commandNames are the words that can follow comfyvisor.
+func commandNames() []string {
+	var names []string
+	for _, c := range commands {
+		if words := strings.Fields(c.usage); len(words) > 1 {
+			names = append(names, words[1])
+		}
+	}
+	return names
 }
 
 // writeHelp writes the text of comfyvisor --help, made from Config and exitCodes.

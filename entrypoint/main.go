@@ -14,10 +14,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
 
+	"github.com/comfyvisor/comfyvisor/internal/nodeinfo"
 	"github.com/comfyvisor/comfyvisor/internal/secret"
 	"github.com/comfyvisor/comfyvisor/internal/status"
 	"github.com/comfyvisor/comfyvisor/supervisor"
@@ -34,6 +36,12 @@ func obey(args []string) int {
 		return beDecoy()
 	}
 	environ, warning := hideSecrets() // may replace the program by itself
+	if len(args) > 0 && clientCommands[args[0]] != nil {
+		return ask(environ, args[0], args[1:])
+	}
+	if len(args) == 2 && args[0] == "help" && clientCommands[args[1]] != nil {
+		return ask(environ, args[1], []string{"--help"})
+	}
 	switch {
 	case len(args) == 0:
 		return serve(environ, warning, "")
@@ -59,7 +67,11 @@ func obey(args []string) int {
 }
 
 func misused(args []string) int {
-	return report(exitWith(exitConfig, fmt.Errorf("comfyvisor does not know %q; comfyvisor --help lists what it knows", args)))
+	meant := ""
+	if near := nodeinfo.Near(args[0], commandNames()); len(near) > 0 {
+		meant = "did you mean comfyvisor " + near[0] + "? "
+	}
+	return report(exitWith(exitConfig, fmt.Errorf("comfyvisor does not know %q; %scomfyvisor --help lists what it knows", strings.Join(args, " "), meant)))
 }
 
 // report tells people what ended the program and returns the exit code.
