@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/zap"
@@ -75,6 +76,40 @@ func TestPicturesAreConverted(t *testing.T) {
 			t.Errorf("%d files have names in the folder", n)
 		}
 	})
+}
+
+// shelf is a store that keeps what it is given.
+type shelf struct {
+	mu    sync.Mutex
+	files map[string][]byte // by type and name
+}
+
+func (s *shelf) Put(_ context.Context, _ string, _ int, f job.File) (job.File, error) {
+	r, err := f.Content.Open()
+	if err != nil {
+		return f, err
+	}
+	defer r.Close()
+	body, err := io.ReadAll(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[f.MIME+" "+f.Filename] = body
+	f.URL = "https://b.example/" + f.Filename
+	return f, err
+}
+
+// The store gets the picture that was made, under its new name.
+func TestConvertedPicturesAreStored(t *testing.T) {
+	s := &shelf{files: make(map[string][]byte)}
+	p := startPod(t, comfytest.Config{}, func(c *Config) { c.Store, c.SpoolDir = s, t.TempDir() })
+	d := p.do("job", saved("SaveImage", `{"format":"jpeg"}`))
+	d.wantOutput(t, 2)
+	for i, f := range d.Output.Files {
+		body := s.files[fmt.Sprintf("image/jpeg p_%05d_.jpg", i+1)]
+		if _, err := jpeg.Decode(bytes.NewReader(body)); err != nil || f.Content.Size != int64(len(body)) || !strings.HasSuffix(f.URL, ".jpg") {
+			t.Errorf("%+v: %v", f, err)
+		}
+	}
 }
 
 // What cannot be converted is delivered as it was saved, with a warning that says

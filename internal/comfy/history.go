@@ -14,6 +14,8 @@ type historyEntry struct {
 	// Outputs are what nodes reported, by node id.
 	Outputs map[string]json.RawMessage `json:"outputs"`
 	Status  historyStatus              `json:"status"`
+	// nulled tells that there were numbers in it that JSON has not.
+	nulled bool
 }
 
 type historyStatus struct {
@@ -50,7 +52,11 @@ func decodeHistory(a *answer, id string) (*historyEntry, error) {
 	if err := a.decode(&entries); err != nil {
 		return nil, err
 	}
-	return entries[id], nil
+	entry := entries[id]
+	if entry != nil {
+		_, entry.nulled = nullNaN(a.body)
+	}
+	return entry, nil
 }
 
 // history asks for the entry of a prompt, which is nil until the prompt has

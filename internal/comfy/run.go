@@ -223,6 +223,9 @@ func (r *run) finish(entry *historyEntry) (*Outcome, error) {
 	if lost > 0 {
 		r.warn("%d images of %d sent over the event socket were dropped: together they exceed %d MiB", lost, lost+len(frames), framesSize>>20)
 	}
+	if entry.nulled && len(o.Values) > 0 {
+		r.warn("nodes reported NaN or infinite numbers among their values: JSON has none, so they are null")
+	}
 	err := entry.Status.verdict(r.failure)
 	if err == nil {
 		r.missFrames(frames)

@@ -147,6 +147,9 @@ func TestRunReturnsValuesWithNaN(t *testing.T) {
 		if got, want := string(outcome.Values["1"]), `{"val":[null]}`; got != want {
 			t.Errorf("value of node 1: %s, want %s", got, want)
 		}
+		if w := outcome.Warnings; len(w) != 1 || !strings.Contains(w[0], "NaN") {
+			t.Errorf("warnings %q, want one about NaN", w)
+		}
 		if got := string(outcome.Values["2"]); got != `{"text":["a \u00e9"]}` && got != `{"text":["a é"]}` {
 			t.Errorf("value of node 2: %s", got)
 		}
