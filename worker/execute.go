@@ -55,6 +55,10 @@ func (w *watch) see(e comfy.Event) {
 			w.life.timings.Queue += w.started.Sub(w.queued)
 			close(w.running)
 		}
+	case comfy.Finished:
+		if w.life.nearEnd != nil {
+			w.life.nearEnd()
+		}
 	case comfy.SocketLost:
 		w.life.slot.Poke() // a cut connection may be a dead process
 	}

@@ -30,15 +30,39 @@ func newIntake(source Source, single bool) *intake {
 	}
 }
 
-// next waits for a job while gate is open. It returns false when ctx has ended
-// or the gate will never open again.
-func (in *intake) next(ctx context.Context, gate *health.Gate) (job.Job, bool) {
+// announce asks for a job that next will wait for. It returns false when there
+// will be none.
+func (in *intake) announce() bool {
+	select {
+	case in.requests <- struct{}{}:
+		return true
+	case <-in.ended:
+		return false
+	}
+}
+
+// retract takes an announcement back. A job that has come for it waits for
+// whoever asks next.
+func (in *intake) retract() {
+	select {
+	case in.withdrawals <- struct{}{}:
+	case <-in.ended:
+	}
+}
+
+// next waits for a job while gate is open, one that was announced or another. It
+// returns false when ctx has ended or the gate will never open again.
+func (in *intake) next(ctx context.Context, gate *health.Gate, announced bool) (job.Job, bool) {
 	for {
 		open, leave, err := gate.Enter(ctx)
 		if err != nil {
+			if announced {
+				return in.withdraw()
+			}
 			return job.Job{}, false
 		}
-		j, ok := in.ask(open, gate)
+		j, ok := in.ask(open, gate, announced)
+		announced = false
 		leave()
 		if ok {
 			return j, true
@@ -47,11 +71,13 @@ func (in *intake) next(ctx context.Context, gate *health.Gate) (job.Job, bool) {
 }
 
 // ask asks for one job, and withdraws when open ends first, or gate is held.
-func (in *intake) ask(open context.Context, gate *health.Gate) (job.Job, bool) {
-	select {
-	case in.requests <- struct{}{}:
-	case <-open.Done():
-		return job.Job{}, false
+func (in *intake) ask(open context.Context, gate *health.Gate, announced bool) (job.Job, bool) {
+	if !announced {
+		select {
+		case in.requests <- struct{}{}:
+		case <-open.Done():
+			return job.Job{}, false
+		}
 	}
 	for changed := gate.Changed(); gate.Err() == nil && open.Err() == nil; changed = gate.Changed() {
 		select {
@@ -61,6 +87,11 @@ func (in *intake) ask(open context.Context, gate *health.Gate) (job.Job, bool) {
 		case <-open.Done():
 		}
 	}
+	return in.withdraw()
+}
+
+// withdraw takes a request back, unless a job was handed out for it.
+func (in *intake) withdraw() (job.Job, bool) {
 	select {
 	case j := <-in.jobs: // handed out in the same moment
 		return j, true

@@ -49,7 +49,7 @@ func named(ids ...string) (jobs []job.Job) {
 func asking(ctx context.Context, in *intake, g *health.Gate) <-chan string {
 	got := make(chan string, 1)
 	go func() {
-		j, ok := in.next(ctx, g)
+		j, ok := in.next(ctx, g, false)
 		if !ok {
 			j.ID = "none"
 		}

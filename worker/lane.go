@@ -73,31 +73,80 @@ func wait(d time.Duration, finished, hurry <-chan struct{}) bool {
 	return false
 }
 
-// lane does one job after another until waiting ends. Before it asks for a job
-// it takes one of its two tokens, which the job's delivery gives back: so one
-// result may wait for its delivery while the next job runs, and no third job is
-// taken while two wait.
-func (w *Worker) lane(waiting, jobs, deliveries context.Context, slot *Slot) {
-	tokens := make(chan struct{}, 2)
+// A lane does one job after another. Before it asks for a job it takes one of its
+// two tokens, which the job's delivery gives back: so one result may wait for its
+// delivery while the next job runs, and no third job is taken while two wait.
+type lane struct {
+	w      *Worker
+	slot   *Slot
+	tokens chan struct{}
+
+	announced bool // a job was asked for, and its token taken
+}
+
+// run does jobs until waiting ends.
+func (n *lane) run(waiting, jobs, deliveries context.Context) {
+	w := n.w
 	for {
-		tokens <- struct{}{}
-		j, ok := w.next(waiting, slot)
+		j, ok := n.next(waiting)
 		if !ok {
 			return
 		}
-		l := w.begin(jobs, slot, j)
+		l := w.begin(jobs, n.slot, j)
+		l.nearEnd, l.again = n.announce, n.retract
 		l.execute()
 		if len(l.tried) > 0 {
-			slot.wear.ran()
+			n.slot.wear.ran()
 		}
 		ended := l.ended // l belongs to its delivery from here on
-		delivered := w.deliverBeside(deliveries, l, func() { <-tokens })
+		delivered := w.deliverBeside(deliveries, l, func() { <-n.tokens })
 		if w.cfg.Refresh == RefreshProcess {
 			<-delivered
-			slot.Restart("REFRESH_WORKER asks for a fresh ComfyUI after each job")
+			n.slot.Restart("REFRESH_WORKER asks for a fresh ComfyUI after each job")
 		}
-		w.heal(waiting, slot, ended)
+		if ended != nil {
+			n.retract()
+		}
+		w.heal(waiting, n.slot, ended)
 	}
+}
+
+// announce asks for the next job when the one at hand is about to end, so that it
+// is here when ComfyUI is free. Not where it might have to wait: for a delivery, or
+// for another process.
+func (n *lane) announce() {
+	if n.announced || n.w.cfg.Prefetch || n.w.cfg.Refresh != RefreshNone || !n.w.cfg.Wear.none() {
+		return
+	}
+	select {
+	case n.tokens <- struct{}{}:
+	default:
+		return
+	}
+	if n.announced = n.w.intake.announce(); !n.announced {
+		<-n.tokens
+	}
+}
+
+// retract takes back what announce asked for: the job at hand needs longer, or
+// something is wrong. A job that has come already is the next lane's.
+func (n *lane) retract() {
+	if !n.announced {
+		return
+	}
+	n.announced = false
+	n.w.intake.retract()
+	<-n.tokens
+}
+
+// next waits for a job.
+func (n *lane) next(ctx context.Context) (job.Job, bool) {
+	announced := n.announced
+	n.announced = false
+	if !announced {
+		n.tokens <- struct{}{}
+	}
+	return n.w.next(ctx, n.slot, announced)
 }
 
 // deliverBeside delivers a job's result beside whatever comes next. When that is

@@ -23,6 +23,10 @@ type life struct {
 	before <-chan struct{} // closed when another life of the same job has ended, nil without one
 	ends   []func()        // what to undo at the end, last first
 
+	// The lane is told when the job seems to end well, and when it has to be
+	// attempted again. Both are nil for a job without a lane.
+	nearEnd, again func()
+
 	attempt int // of which begun
 	tried   []*attempt
 	wanted  wanted // of the outputs
@@ -120,6 +124,9 @@ func (l *life) attemptAll() {
 		if !again || l.attempt == attempts {
 			l.fail(err)
 			return
+		}
+		if l.again != nil {
+			l.again()
 		}
 		l.log.Warn("job lost its ComfyUI and will run again", zap.NamedError("reason", lost.reason))
 	}

@@ -75,16 +75,16 @@ func (s *Slot) worn(limit Wear) string {
 // everybody is the weight, at Slot.users, of all jobs that there could be.
 const everybody = 1 << 20
 
-// next waits for a job. Before, and while there is none, it replaces the slot's
+// next waits for a job, one that was announced unless processes wear. Before, and while there is none, it replaces the slot's
 // process if that is worn.
-func (w *Worker) next(ctx context.Context, s *Slot) (job.Job, bool) {
+func (w *Worker) next(ctx context.Context, s *Slot, announced bool) (job.Job, bool) {
 	if w.cfg.Wear.none() {
-		return w.intake.next(ctx, s.Gate)
+		return w.intake.next(ctx, s.Gate, announced)
 	}
 	for ctx.Err() == nil {
 		w.renew(ctx, s)
 		look, cancel := context.WithTimeout(ctx, w.cfg.Wear.Look)
-		j, ok := w.intake.next(look, s.Gate)
+		j, ok := w.intake.next(look, s.Gate, false)
 		over := look.Err() != nil
 		cancel()
 		if ok || !over { // a job, or the gate will never open again

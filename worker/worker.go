@@ -208,7 +208,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, slot := range w.cfg.Slots {
 		for range w.lanesPerSlot() {
 			working.Go(func() {
-				if err := contained(w.log, "a job was waited for", func() { w.lane(lanes, jobs, deliveries, slot) }); err != nil {
+				if err := contained(w.log, "a job was waited for", func() {
+					n := &lane{w: w, slot: slot, tokens: make(chan struct{}, 2)}
+					n.run(lanes, jobs, deliveries)
+				}); err != nil {
 					quit(err)
 				}
 			})

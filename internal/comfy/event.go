@@ -32,6 +32,10 @@ type (
 	// Executed tells that an output node is done.
 	Executed struct{ Node string }
 
+	// Finished tells that the prompt seems to have ended well. What it made is known
+	// a moment later.
+	Finished struct{}
+
 	// Preview is an image of unfinished work. Node is "" if not known.
 	Preview struct {
 		Node string
@@ -58,6 +62,7 @@ func (Cached) event()         {}
 func (Executing) event()      {}
 func (Progress) event()       {}
 func (Executed) event()       {}
+func (Finished) event()       {}
 func (Preview) event()        {}
 func (Text) event()           {}
 func (SocketLost) event()     {}

@@ -45,7 +45,11 @@ func (r *run) handleSocket(m message) bool {
 
 // handle handles a message of ComfyUI about the prompt.
 func (r *run) handle(m message) {
+	before := r.pace.mark
 	r.pace.hear(m.at, m.mark)
+	if before == noMark && r.pace.mark >= doneMark {
+		defer r.tell(Finished{})
+	}
 	if m.failure != nil {
 		r.handleFailure(m.failure)
 	}

@@ -33,7 +33,7 @@ func TestRun(t *testing.T) {
 		if got := readAll(t, p.Client, outcome.Outputs[0]); !bytes.Equal(got, readFile(t, filepath.Join(p.OutputDir(), "job/one_00001_.png"))) {
 			t.Error("the file viewed is not the file written")
 		}
-		events := []Event{Queued{Ahead: -1}, Started{}, Cached{}, Executing{Node: "1"}, Executing{Node: "2"}, Executed{Node: "2"}}
+		events := []Event{Queued{Ahead: -1}, Started{}, Cached{}, Executing{Node: "1"}, Executing{Node: "2"}, Executed{Node: "2"}, Finished{}}
 		if diff := cmp.Diff(events, told(), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
