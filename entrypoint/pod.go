@@ -52,10 +52,11 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if cfg.Comfy.ModelPath, err = modelPath(cfg, log); err != nil {
 		return nil, err
 	}
-	if cfg.General.VolumeDebug {
-		go reportVolume(cfg, log.Named("volume")) // a volume that stalls must not hold up the start
-	}
 	seen := observer{bus: new(event.Bus), metrics: metrics, scrub: scrub.String, panics: newContainment(log)}
+	go seen.panics.do("bucket", func() { checkBucket(store, log.Named("s3")) })
+	if cfg.General.VolumeDebug {
+		go seen.panics.do("volume", func() { reportVolume(cfg, log.Named("volume")) }) // one that stalls must not hold up the start
+	}
 	p := &pod{cfg: cfg, log: log, hurry: make(chan struct{}), panics: seen.panics, reaper: supervisor.NewReaper(log.Named("reaper")), seen: seen}
 	if cfg.General.Local && file == "" {
 		p.watch = console.New(console.Config{Bus: seen.bus, Version: version})

@@ -105,16 +105,23 @@ func newStore(cfg Config, log *zap.Logger) (worker.Store, error) {
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
-	go func() {
-		if err := store.Check(context.Background()); err != nil { // 3 s at most
-			log.Warn("the bucket may not take files", zap.Error(err))
-		}
-	}()
 	if len(cfg.Adopted) > 0 {
 		log.Info("S3 is set up by variables of other programs' names, whose secrets ComfyUI is not given unless COMFY_ENV_PASS names them",
 			zap.Strings("variables", slices.Sorted(maps.Values(cfg.Adopted))))
 	}
 	return store, nil
+}
+
+// checkBucket warns of a bucket that does not answer, or not to these keys. It
+// takes 3 s at most, and holds up nothing.
+func checkBucket(store worker.Store, log *zap.Logger) {
+	s3, is := store.(*s3store.Store)
+	if !is {
+		return
+	}
+	if err := s3.Check(context.Background()); err != nil {
+		log.Warn("the bucket may not take files", zap.Error(err))
+	}
 }
 
 // jobBuckets returns what opens the buckets that jobs bring. Their addresses are

@@ -123,7 +123,7 @@ func Stat(path string, limit time.Duration) (fs.FileInfo, error) {
 var errSlow = errors.New("the volume does not answer")
 
 // within returns what f returns, or errSlow when that takes longer than limit. An
-// f that is not waited for goes on by itself.
+// f that is not waited for goes on by itself. A panic of f is an error.
 func within[T any](limit time.Duration, f func() (T, error)) (T, error) {
 	type answer struct {
 		value T
@@ -131,8 +131,14 @@ func within[T any](limit time.Duration, f func() (T, error)) (T, error) {
 	}
 	done := make(chan answer, 1)
 	go func() {
-		value, err := f()
-		done <- answer{value, err}
+		var a answer
+		defer func() {
+			if p := recover(); p != nil { // nobody else could
+				a.err = fmt.Errorf("panic: %v", p)
+			}
+			done <- a
+		}()
+		a.value, a.err = f()
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

@@ -212,6 +212,9 @@ func TestWithin(t *testing.T) {
 	if !errors.Is(err, errSlow) {
 		t.Errorf("a call that does not return: %v", err)
 	}
+	if _, err := within(patience, func() (int, error) { panic("oh") }); err == nil || err.Error() != "panic: oh" {
+		t.Errorf("one that panics: %v", err)
+	}
 	if n, err := within(patience, func() (int, error) { return 1, nil }); n != 1 || err != nil {
 		t.Errorf("one that does: %d, %v", n, err)
 	}
