@@ -73,9 +73,9 @@ func (o *oneJob) Done(_ context.Context, r job.Result) error {
 	if r.Failure != nil {
 		o.failed = true
 		fields["status"], fields["error"] = "FAILED", r.Failure.Message
-		output, err = payload.Failure(r.Failure)
+		output, err = payload.Failure(r.Failure, r.Timings)
 	} else {
-		output, err = payload.Output(r.Output)
+		output, err = payload.Output(r.Output, r.Timings)
 	}
 	if err != nil {
 		return err

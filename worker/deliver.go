@@ -83,7 +83,7 @@ func (l *life) checkSize() error {
 	if limit == 0 {
 		return nil
 	}
-	body, err := payload.Output(l.output)
+	body, err := payload.Output(l.output, l.timings)
 	if err != nil {
 		return err
 	}

@@ -217,9 +217,9 @@ func (f *feed) Done(ctx context.Context, r job.Result) error {
 	var body *payload.Body
 	var err error
 	if r.Output != nil {
-		body, err = payload.Output(r.Output)
+		body, err = payload.Output(r.Output, r.Timings)
 	} else {
-		body, err = payload.Failure(r.Failure)
+		body, err = payload.Failure(r.Failure, r.Timings)
 	}
 	if err != nil {
 		return err

@@ -11,47 +11,24 @@ import (
 	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/job"
+	"github.com/comfyvisor/comfyvisor/internal/payload"
 )
 
 // item is a job as lists show it. What is not known yet is null.
 type item struct {
-	ID            string        `json:"id"`
-	Status        state         `json:"status"`
-	CreatedAt     *int64        `json:"createdAt"` // ms since 1970, as the next two
-	StartedAt     *int64        `json:"startedAt"`
-	EndedAt       *int64        `json:"endedAt"`
-	DelayTime     *int64        `json:"delayTime"` // ms
-	ExecutionTime *int64        `json:"executionTime"`
-	Error         *string       `json:"error"`
-	Cause         *string       `json:"cause"`
-	Attempts      int           `json:"attempts"`
-	Progress      *job.Progress `json:"progress"`
-	Timings       *timings      `json:"timings"`
-	Files         []outputFile  `json:"files"`
-}
-
-// timings are the phases of a job in ms.
-type timings struct {
-	Prepare int64 `json:"prepare"`
-	Queue   int64 `json:"queue"`
-	Execute int64 `json:"execute"`
-	Deliver int64 `json:"deliver"`
-	// Nodes are those at work in the last attempt, by id.
-	Nodes map[string]int64 `json:"nodes,omitempty"`
-}
-
-func timingsOf(t job.Timings) *timings {
-	ms := &timings{
-		Prepare: t.Prepare.Milliseconds(), Queue: t.Queue.Milliseconds(),
-		Execute: t.Execute.Milliseconds(), Deliver: t.Deliver.Milliseconds(),
-	}
-	if len(t.Nodes) > 0 {
-		ms.Nodes = make(map[string]int64, len(t.Nodes))
-	}
-	for id, d := range t.Nodes {
-		ms.Nodes[id] = d.Milliseconds()
-	}
-	return ms
+	ID            string           `json:"id"`
+	Status        state            `json:"status"`
+	CreatedAt     *int64           `json:"createdAt"` // ms since 1970, as the next two
+	StartedAt     *int64           `json:"startedAt"`
+	EndedAt       *int64           `json:"endedAt"`
+	DelayTime     *int64           `json:"delayTime"` // ms
+	ExecutionTime *int64           `json:"executionTime"`
+	Error         *string          `json:"error"`
+	Cause         *string          `json:"cause"`
+	Attempts      int              `json:"attempts"`
+	Progress      *job.Progress    `json:"progress"`
+	Timings       *payload.Timings `json:"timings"`
+	Files         []outputFile     `json:"files"`
 }
 
 // detail is a job with all that is known of it but the bytes of its files.
@@ -87,7 +64,7 @@ func (r *record) item() item {
 	}
 	if !r.taken.IsZero() && !r.over.IsZero() {
 		it.ExecutionTime = new(r.execution().Milliseconds())
-		it.Timings = timingsOf(o.timings)
+		it.Timings = payload.TimingsOf(o.timings)
 	}
 	return it
 }

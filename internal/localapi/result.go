@@ -21,7 +21,7 @@ func (s *Server) outcome(ctx context.Context, r job.Result) (outcome, error) {
 		o.timings = r.Timings
 		return o, nil
 	}
-	body, err := payload.Output(r.Output)
+	body, err := payload.Output(r.Output, r.Timings)
 	if err != nil {
 		return lost(err), err
 	}
@@ -68,7 +68,7 @@ func ended(s state, f *job.Failure) outcome {
 		}
 		o.details, plain.Details = text, json.RawMessage(text)
 	}
-	body, err := payload.Failure(&plain)
+	body, err := payload.Failure(&plain, job.Timings{})
 	if err != nil { // all that it is made of can be written
 		return o
 	}

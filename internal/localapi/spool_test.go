@@ -33,7 +33,7 @@ func resultsIn(t *testing.T, dir string) []string {
 
 func bodyOf(t *testing.T, r job.Result) *payload.Body {
 	t.Helper()
-	b, err := payload.Output(r.Output)
+	b, err := payload.Output(r.Output, r.Timings)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func read(t *testing.T, b *Body) []byte {
 
 func outputBody(t *testing.T, o *job.Output) *Body {
 	t.Helper()
-	b, err := Output(o)
+	b, err := Output(o, job.Timings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestRawBodyInsideAnObject(t *testing.T) {
 }
 
 func TestFailureDocument(t *testing.T) {
-	b, err := Failure(&job.Failure{Kind: "workflow", Cause: "workflow_invalid", Message: "not in it", Attempts: 1, Details: []int{1}})
+	b, err := Failure(&job.Failure{Kind: "workflow", Cause: "workflow_invalid", Message: "not in it", Attempts: 1, Details: []int{1}}, job.Timings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func BenchmarkBody(b *testing.B) {
 	c := job.Content{Size: size, Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(io.LimitReader(zeros{}, size)), nil
 	}}
-	body, err := Output(&job.Output{Files: []job.File{{Kind: "images", Content: c}}})
+	body, err := Output(&job.Output{Files: []job.File{{Kind: "images", Content: c}}}, job.Timings{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -299,3 +299,35 @@ func TestFault_P12_PanicWhileAFileIsRead(t *testing.T) {
 type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("planted") }
+
+// Where the time went stands beside what every client knows, also of a job that
+// failed; of one that never began there is nothing to tell.
+func TestTimingsInResults(t *testing.T) {
+	const times = `"timings":{"prepare":1,"queue":2,"execute":3000,"deliver":4,"nodes":{"5":2900,"7":0}}}`
+	took := job.Timings{
+		Prepare: time.Millisecond, Queue: 2 * time.Millisecond, Execute: 3 * time.Second, Deliver: 4 * time.Millisecond,
+		Nodes: map[string]time.Duration{"5": 2900 * time.Millisecond, "7": 10 * time.Microsecond},
+	}
+	for name, tt := range map[string]struct {
+		body *Body
+		want string
+	}{
+		"completed":   {must(Output(&job.Output{}, took)), `{"status":"success_no_images","images":[],` + times},
+		"failed":      {must(Failure(&job.Failure{Cause: "x", Kind: "y"}, took)), `{"cause":"x","kind":"y","retryable":false,` + times},
+		"never began": {must(Output(&job.Output{}, job.Timings{})), `{"status":"success_no_images","images":[]}`},
+	} {
+		r := tt.body.Reader()
+		got, err := io.ReadAll(r)
+		r.Close()
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: %s, %v, want %s", name, got, err, tt.want)
+		}
+	}
+}
+
+func must(b *Body, err error) *Body {
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

@@ -46,6 +46,7 @@ type output struct {
 	Files   []file                     `json:"files,omitempty"`
 	Values  map[string]json.RawMessage `json:"values,omitempty"`
 	Errors  []string                   `json:"errors,omitempty"`
+	Timings *Timings                   `json:"timings,omitempty"`
 }
 
 // statusNoImages is what clients of worker-comfyui see when a workflow ran and
@@ -58,9 +59,9 @@ const kindImages = "images"
 
 // Output returns the output document of a completed job: images in the shape
 // of worker-comfyui, everything else beside it.
-func Output(o *job.Output) (*Body, error) {
+func Output(o *job.Output, t job.Timings) (*Body, error) {
 	holes := holes{mark: uuid.NewString()}
-	doc := output{Message: o.Note, Images: []image{}, Values: o.Values, Errors: o.Warnings}
+	doc := output{Message: o.Note, Images: []image{}, Values: o.Values, Errors: o.Warnings, Timings: TimingsOf(t)}
 	for _, f := range o.Files {
 		doc.add(f, &holes)
 	}
@@ -99,16 +100,17 @@ func (d *output) add(f job.File, h *holes) {
 
 // failure is what a job that failed says beside its error text.
 type failure struct {
-	Cause     string `json:"cause"`
-	Kind      string `json:"kind"`
-	Retryable bool   `json:"retryable"`
-	Attempts  int    `json:"attempts,omitempty"`
-	Details   any    `json:"details,omitempty"`
+	Cause     string   `json:"cause"`
+	Kind      string   `json:"kind"`
+	Retryable bool     `json:"retryable"`
+	Attempts  int      `json:"attempts,omitempty"`
+	Details   any      `json:"details,omitempty"`
+	Timings   *Timings `json:"timings,omitempty"`
 }
 
 // Failure returns the document that goes beside a failed job's error text.
-func Failure(f *job.Failure) (*Body, error) {
-	doc, err := encodeJSON(failure{f.Cause, f.Kind, f.Retryable, f.Attempts, f.Details})
+func Failure(f *job.Failure, t job.Timings) (*Body, error) {
+	doc, err := encodeJSON(failure{f.Cause, f.Kind, f.Retryable, f.Attempts, f.Details, TimingsOf(t)})
 	if err != nil {
 		return nil, fmt.Errorf("encode failure: %w", err)
 	}

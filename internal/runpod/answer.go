@@ -27,10 +27,10 @@ func encode(r job.Result) (answer, error) {
 	var inner *payload.Body
 	var err error
 	if r.Output != nil {
-		inner, err = payload.Output(r.Output)
+		inner, err = payload.Output(r.Output, r.Timings)
 	} else {
 		fields["error"] = cmp.Or(r.Failure.Message, r.Failure.Cause, "the job failed without a reason")
-		inner, err = payload.Failure(r.Failure)
+		inner, err = payload.Failure(r.Failure, r.Timings)
 	}
 	if err == nil {
 		a.body, err = payload.Object(fields, "output", inner)
