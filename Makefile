@@ -73,6 +73,7 @@ vuln: ## Look for known vulnerabilities in what the program uses
 .PHONY: docs
 docs: ## Write the generated documents anew
 	$(GO) test ./entrypoint -run 'Document' -update
+	$(GO) test ./internal/status -run 'Document' -update
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -137,6 +137,7 @@ type WatchConfig struct {
 type LogConfig struct {
 	Level      string `env:"LOG_LEVEL" oneof:"debug info warn error" help:"how much the program itself logs; unset means RUNPOD_LOG_LEVEL, then RUNPOD_DEBUG_LEVEL, then info"`
 	Format     string `env:"LOG_FORMAT" envDefault:"auto" oneof:"auto json console" help:"json has one object a line, with requestId, message and level; auto is json on RunPod and console elsewhere"`
+	Profile    bool   `env:"STATUS_PPROF" envDefault:"false" help:"serve Go's profiles at /debug/pprof/ of STATUS_ADDR, for who looks for a fault in comfyvisor itself"`
 	StatusAddr string `env:"STATUS_ADDR" envDefault:"127.0.0.1:8001" format:"address" help:"address of /healthz, /readyz, /metrics and /debug/state"`
 }
 

@@ -119,7 +119,8 @@ func (in *instance) monitorConfig(cfg Config, preflight health.Probe) health.Con
 			return in.warm(ctx)
 		},
 		Activity: func() uint64 { return in.process.Activity() },
-		Ready: func(time.Duration) {
+		Ready: func(boot time.Duration) {
+			in.seen.metrics.Booted(in.name, boot)
 			in.process.Ready()
 			in.slot.Ready()
 			in.seen.gate(in.name, nil)

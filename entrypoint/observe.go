@@ -35,6 +35,7 @@ func (o observer) child(instance string, t supervisor.Transition, pid int) {
 	e := event.Child{At: t.At, Instance: instance, Incarnation: t.Incarnation, PID: pid, From: string(t.From), To: string(t.To), Reason: t.Reason}
 	if t.Exit != nil {
 		e.End = exitKind(*t.Exit)
+		o.metrics.Ended(instance, e.End, t.Exit.Uptime)
 		if t.To == supervisor.StateBackoff {
 			o.metrics.Restarted(instance, e.End)
 		}
@@ -62,7 +63,13 @@ func exitKind(e supervisor.Exit) string {
 }
 
 // gauges tells what is in use.
-func (o observer) gauges(g event.Gauges) { o.bus.Publish(g) }
+func (o observer) gauges(g event.Gauges) {
+	o.metrics.Memory(g.Memory, g.MemoryLimit)
+	for _, u := range g.Instances {
+		o.metrics.Child(u.Instance, u.Resident, u.VRAMUsed, u.VRAMTotal)
+	}
+	o.bus.Publish(g)
+}
 
 // job tells of a phase of a job.
 func (o observer) job(e worker.Event) {
@@ -73,7 +80,7 @@ func (o observer) job(e worker.Event) {
 	case e.Phase == worker.PhaseTake:
 		o.metrics.JobTaken()
 	}
-	told := event.Job{At: e.At, ID: e.Job, Phase: e.Phase, Attempt: e.Attempt}
+	told := event.Job{At: e.At, ID: e.Job, Phase: e.Phase, Attempt: e.Attempt, Elapsed: e.Elapsed}
 	if r := e.Result; r != nil {
 		o.count(e)
 		if r.Failure != nil {
@@ -103,7 +110,8 @@ func (o observer) count(e worker.Event) {
 	if r.Failure != nil {
 		outcome, cause = "failed", r.Failure.Cause
 	}
-	o.metrics.JobDone(outcome, cause)
+	o.metrics.JobDone(outcome, cause, e.Elapsed)
+	o.metrics.Received(e.Received)
 	for name, d := range map[string]time.Duration{
 		"prepare": r.Timings.Prepare, "queue": r.Timings.Queue, "execute": r.Timings.Execute, "deliver": r.Timings.Deliver,
 	} {

@@ -45,7 +45,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if err := os.MkdirAll(cfg.General.DataDir, 0o700); err != nil {
 		log.Warn("DATA_DIR cannot be written to: results are kept in memory", zap.Error(err))
 	}
-	store, err := newStore(cfg, log)
+	store, err := newStore(cfg, func() { metrics.Retried("s3") }, log)
 	if err != nil {
 		return nil, err
 	}
@@ -80,15 +80,21 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		return nil, exitWith(exitConfig, err)
 	}
 	p.wishes = &restarts{comfys: p.comfys, log: log.Named("restarts")}
-	inside := podSide{ready: p.comfys.ready, restart: p.wishes.ask, hurry: p.hurry, panics: p.panics}
+	inside := podSide{
+		ready: p.comfys.ready, restart: p.wishes.ask, hurry: p.hurry, panics: p.panics,
+		retried: func() { metrics.Retried("queue") },
+	}
 	if p.watch != nil {
 		inside.page = p.watch.Handler()
 	}
 	if p.jobs, err = newSource(cfg, file, inside, log); err != nil {
 		return nil, err
 	}
+	if own, is := p.jobs.(interface{ Queued() int }); is { // the local API, behind a load balancer or not
+		metrics.Queue(own.Queued)
+	}
 	p.work = worker.New(worker.Config{
-		Source: containedSource{p.jobs, p.panics}, Store: store, SpoolDir: filepath.Join(cfg.General.DataDir, "outputs"), Fetch: newFetch(cfg), Bucket: jobBuckets(cfg, log), Slots: p.comfys.slots(),
+		Source: containedSource{p.jobs, p.panics}, Store: store, SpoolDir: filepath.Join(cfg.General.DataDir, "outputs"), Fetch: newFetch(cfg), Bucket: jobBuckets(cfg, func() { metrics.Retried("s3") }, log), Slots: p.comfys.slots(),
 		Previews: previews(cfg), Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
 		Format:    convert.Format{Name: cfg.Jobs.OutputFormat, Quality: cfg.Jobs.OutputQuality, MaxEdge: cfg.Jobs.OutputMaxEdge},
 		OrgAPIKey: cfg.Comfy.OrgAPIKey.Reveal(), ResultLimit: resultLimit(cfg, file),
@@ -107,7 +113,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	p.page, err = status.Listen(cfg.Log.StatusAddr, status.Sources{
 		Loops: p.loops,
 		Ready: p.ready,
-		State: p.state, Metrics: seen.metrics,
+		State: p.state, Metrics: seen.metrics, Profile: cfg.Log.Profile,
 	}, log.Named("status"))
 	if err != nil {
 		return nil, exitWith(exitConfig, fmt.Errorf("STATUS_ADDR: %w", err))

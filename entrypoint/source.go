@@ -47,7 +47,7 @@ func newSource(cfg Config, file string, inside podSide, log *zap.Logger) (source
 		APIKey:    cfg.Queue.APIKey.Reveal(),
 		WorkerID:  cfg.Queue.WorkerID, Version: protocolVersion,
 		SpoolDir: filepath.Join(cfg.General.DataDir, "queue"),
-		Contain:  inside.panics.restarts, Hurry: inside.hurry,
+		Contain:  inside.panics.restarts, Hurry: inside.hurry, Retried: inside.retried,
 		PingInterval: cfg.Queue.PingInterval, ProgressInterval: cfg.Jobs.ProgressInterval,
 	}, log.Named("runpod"))
 	return client, exitWith(exitConfig, err)
@@ -64,6 +64,7 @@ type podSide struct {
 	ready   func() error
 	restart func(force bool) (string, error)
 	page    http.Handler // nil for none
+	retried func()       // a result is sent to the queue again
 }
 
 func newLocalAPI(cfg Config, inside podSide, log *zap.Logger) (source, error) {
@@ -96,12 +97,14 @@ func bucketConfig(b BucketConfig) s3store.Config {
 }
 
 // newStore returns where files of results go, nil if they go with the result.
-func newStore(cfg Config, log *zap.Logger) (worker.Store, error) {
+func newStore(cfg Config, retried func(), log *zap.Logger) (worker.Store, error) {
 	b := cfg.Bucket
 	if b.Endpoint == "" {
 		return nil, nil
 	}
-	store, err := s3store.New(bucketConfig(b), log.Named("s3"))
+	config := bucketConfig(b)
+	config.Retried = retried
+	store, err := s3store.New(config, log.Named("s3"))
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
@@ -126,7 +129,7 @@ func checkBucket(store worker.Store, log *zap.Logger) {
 
 // jobBuckets returns what opens the buckets that jobs bring. Their addresses are
 // strangers' words, so they are judged like the URLs of inputs.
-func jobBuckets(cfg Config, log *zap.Logger) func(worker.Bucket) (worker.Store, func(), error) {
+func jobBuckets(cfg Config, retried func(), log *zap.Logger) func(worker.Bucket) (worker.Store, func(), error) {
 	urls := fetch.New(fetch.Config{AllowPrivate: cfg.Jobs.PrivateURLs})
 	var guard s3store.Guard
 	if !cfg.Jobs.PrivateURLs {
@@ -139,7 +142,7 @@ func jobBuckets(cfg Config, log *zap.Logger) func(worker.Bucket) (worker.Store, 
 		store, err := s3store.New(s3store.Config{
 			EndpointURL: b.EndpointURL, AccessKeyID: b.AccessID, SecretAccessKey: b.AccessSecret, BucketName: b.Name,
 			KeyTemplate: cfg.Bucket.template(), PresignExpiry: cfg.Bucket.PresignExpiry,
-			Field: b.Field, Guard: guard,
+			Field: b.Field, Guard: guard, Retried: retried,
 		}, log.Named("s3"))
 		if err != nil {
 			return nil, nil, err

@@ -21,6 +21,10 @@ type Event struct {
 	Phase   string
 	Attempt int
 	At      time.Time
+	// Elapsed is the time since the job was taken.
+	Elapsed time.Duration
+	// Received is how many bytes of input files the job brought, in PhaseDone.
+	Received int64
 	// Progress is set while the job executes, nil otherwise.
 	Progress *job.Progress
 	// Result is set in PhaseDone, nil before.

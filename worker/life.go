@@ -36,6 +36,8 @@ type life struct {
 	ended   error        // what failure was made of
 	reached job.Progress // told last while an attempt executed
 	timings job.Timings
+
+	received int64 // bytes of input files
 }
 
 // begin makes the life of a job that was just taken.
@@ -110,6 +112,9 @@ func (l *life) attemptAll() {
 		l.fail(err)
 		return
 	}
+	for _, f := range in.files {
+		l.received += f.content.Size
+	}
 	for {
 		l.attempt++
 		err := l.try(in, l.attempt)
@@ -145,7 +150,7 @@ func (l *life) fail(err error) {
 
 // enter tells that the job has come to a phase.
 func (l *life) enter(phase string, attempt int) {
-	l.w.cfg.Observe(Event{Job: l.job.ID, Phase: phase, Attempt: attempt, At: time.Now()})
+	l.w.cfg.Observe(Event{Job: l.job.ID, Phase: phase, Attempt: attempt, At: time.Now(), Elapsed: time.Since(l.job.Taken)})
 	l.w.cfg.Source.Progress(l.job.ID, job.Progress{Phase: phase, Attempt: attempt})
 }
 
@@ -204,6 +209,6 @@ func (l *life) tell(r job.Result, undelivered error) {
 	}
 	l.w.cfg.Observe(Event{
 		Job: r.ID, Phase: PhaseDone, Attempt: l.attempt, At: time.Now(),
-		Result: &r, Undelivered: undelivered,
+		Elapsed: time.Since(l.job.Taken), Received: l.received, Result: &r, Undelivered: undelivered,
 	})
 }

@@ -186,6 +186,9 @@ func (s *Server) stop() {
 	}
 }
 
+// Queued is how many jobs wait to be taken.
+func (s *Server) Queued() int { return s.store.count().InQueue }
+
 // Take waits for jobs and returns between 1 and n of them, the oldest first,
 // or the error of ctx.
 func (s *Server) Take(ctx context.Context, n int) ([]job.Job, error) {

@@ -63,6 +63,8 @@ type Config struct {
 	AuthDeadline   time.Duration // 2 min: ...while the key is refused
 	PostTimeout    time.Duration // 60 s: for one post, plus the time that its size needs
 
+	Retried func() // called for each result that is posted again
+
 	ProgressInterval time.Duration // 2 s: between two posts of progress for one job, and between two previews
 	ProgressTimeout  time.Duration // 2 s: for one of them, and so what one may delay a result
 
@@ -99,6 +101,9 @@ func (c Config) withDefaults() Config {
 	def(&c.ProgressInterval, 2*time.Second)
 	def(&c.ProgressTimeout, 2*time.Second)
 	def(&c.KeepFor, time.Hour)
+	if c.Retried == nil {
+		c.Retried = func() {}
+	}
 	c.AnswerLimit = cmp.Or(c.AnswerLimit, 64<<20)
 	c.KeepJobs = cmp.Or(c.KeepJobs, 10_000)
 	c.KeepResult = cmp.Or(c.KeepResult, 8<<20)

@@ -84,6 +84,7 @@ func (c *Client) deliver(ctx context.Context, a answer) error {
 		if p.over(err, pause) || !sleep(ctx, pause) {
 			return fmt.Errorf("deliver result of job %s, %d bytes, given up after try %d: %w", a.id, a.body.Size(), n, err)
 		}
+		c.cfg.Retried()
 	}
 }
 

@@ -44,6 +44,8 @@ type Config struct {
 	// address, and links are not signed.
 	PublicURL string // BUCKET_PUBLIC_URL
 
+	// Retried is called for each request that is sent again; nil for nobody.
+	Retried func()
 	// Attempts is how often a request is sent at most, 6 by default.
 	Attempts int
 	// Deadline bounds the wait for a store that is down: no attempt begins
@@ -75,6 +77,9 @@ type Config struct {
 func (c Config) settle() (Config, error) {
 	c.KeyTemplate = cmp.Or(c.KeyTemplate, DefaultKeyTemplate)
 	c.PresignExpiry = cmp.Or(c.PresignExpiry, maxExpiry)
+	if c.Retried == nil {
+		c.Retried = func() {}
+	}
 	c.Attempts = cmp.Or(c.Attempts, defaultAttempts)
 	c.Deadline = cmp.Or(c.Deadline, defaultDeadline)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, defaultIdle)

@@ -58,6 +58,7 @@ func (s *Store) try(ctx context.Context, op, key string, call func() error) erro
 		backoff.WithMaxTries(uint(s.cfg.Attempts)),
 		backoff.WithMaxElapsedTime(0),
 		backoff.WithNotify(func(err error, pause time.Duration) {
+			s.cfg.Retried()
 			s.log.Warn("S3 request did not succeed, it is sent again",
 				zap.Duration("backoff", pause), zap.Int("attempt", attempts), zap.Error(s.fault(op, key, attempts, err)))
 		}))

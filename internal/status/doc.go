@@ -5,6 +5,7 @@
 //	/readyz       200 while the pod may be given work, 503 with the reason
 //	/metrics      counters and gauges for Prometheus
 //	/debug/state  whatever the program wants to show of itself, as JSON
+//	/debug/pprof/ Go's profiles, only where they are asked for
 //
 // The port is taken by [Listen], before ComfyUI is started, so that a port in
 // use is a fault of the configuration; the answers are given by [Server.Run].

@@ -3,6 +3,7 @@ package status
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -27,6 +28,8 @@ type Sources struct {
 	State func() any
 	// Metrics is what /metrics shows.
 	Metrics *Metrics
+	// Profile serves Go's profiles at /debug/pprof/.
+	Profile bool
 }
 
 func (s Sources) handler() http.Handler {
@@ -40,6 +43,12 @@ func (s Sources) handler() http.Handler {
 		// More scrapes at a time than this are a fault of the scraper.
 		MaxRequestsInFlight: 4,
 	}))
+	if s.Profile {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	}
 	return mux
 }
 

@@ -93,7 +93,14 @@ func TestMetricsPage(t *testing.T) {
 	m.Gate("comfyui", true)
 	m.JobTaken()
 	m.JobTaken()
-	m.JobDone("failed", "gpu_out_of_memory")
+	m.JobDone("failed", "gpu_out_of_memory", 4*time.Second)
+	m.Received(5)
+	m.Retried("s3")
+	m.Booted("comfyui", 8*time.Second)
+	m.Ended("comfyui", "signal", time.Hour)
+	m.Memory(3, 4)
+	m.Child("comfyui", 2, 6, 8)
+	m.Queue(func() int { return 9 })
 	m.Phase("execute", 3*time.Second)
 	m.Delivered("s3", 1<<20)
 	m.LogDropped(7)
@@ -112,6 +119,16 @@ func TestMetricsPage(t *testing.T) {
 		`comfyvisor_job_phase_seconds_bucket{phase="execute",le="5"} 1`,
 		`comfyvisor_delivered_bytes_total{store="s3"} 1.048576e+06`,
 		`comfyvisor_log_lines_dropped_total 7`,
+		`comfyvisor_received_bytes_total 5`,
+		`comfyvisor_delivery_retries_total{to="s3"} 1`,
+		`comfyvisor_job_seconds_sum{outcome="failed"} 4`,
+		`comfyvisor_child_boot_seconds_bucket{instance="comfyui",le="10"} 1`,
+		`comfyvisor_incarnation_seconds_bucket{end="signal",instance="comfyui",le="600"} 0`,
+		`comfyvisor_incarnation_seconds_bucket{end="signal",instance="comfyui",le="3600"} 1`,
+		`comfyvisor_memory_bytes{kind="limit"} 4`,
+		`comfyvisor_child_resident_bytes{instance="comfyui"} 2`,
+		`comfyvisor_gpu_memory_bytes{instance="comfyui",kind="used"} 6`,
+		`comfyvisor_jobs_queued 9`,
 		`comfyvisor_build_info{version="v1"} 1`,
 		`go_goroutines`,
 		`process_resident_memory_bytes`,
@@ -119,6 +136,10 @@ func TestMetricsPage(t *testing.T) {
 		if !strings.Contains(body, "\n"+want) {
 			t.Errorf("metrics lack %s", want)
 		}
+	}
+	m.Child("comfyui", 2, 0, 0)
+	if _, body := get(t, s, "/metrics"); strings.Contains(body, "\ncomfyvisor_gpu_memory_bytes") {
+		t.Error("the memory of a GPU that cannot be asked is still shown")
 	}
 	m.Gate("comfyui", false)
 	if _, body = get(t, s, "/metrics"); !strings.Contains(body, "\ncomfyvisor_gate_open{instance=\"comfyui\"} 0") {
