@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -50,5 +51,25 @@ func TestFault_L4_HalfDeadProcessIsReplaced(t *testing.T) {
 	}
 	if now := p.comfyPID(); now == pid {
 		t.Error("it is still the same process")
+	}
+}
+
+// A ComfyUI in its last throes that never comes to its end is found by its silence
+// and killed, and the job at hand runs again on the next one.
+func TestFault_L4_HalfDeadForEverIsReplaced(t *testing.T) {
+	t.Parallel()
+	p := start(t, options{env: with(local, "SIMCOMFY_TEARDOWN", "1h",
+		"LIVENESS_INTERVAL", "100ms", "LIVENESS_FAILURES", "2", "LIVENESS_SILENCE", "1s")})
+	p.waitReady()
+	id := p.submit(slow(1, 1))
+	p.waitLine("comfyui |", "got prompt")
+	p.afflict(`[{"on":"process","do":"teardown"}]`)
+	// The simulated one would still read requests, which Python does not at this point.
+	if err := syscall.Kill(p.comfyPID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	p.waitLine("process exited", "showed no sign of life")
+	if a := p.result(id); a.Status != "COMPLETED" {
+		t.Errorf("answer = %+v", a)
 	}
 }

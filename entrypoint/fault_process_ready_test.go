@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -110,6 +113,11 @@ func (p *program) bootedAt() time.Time {
 func TestFault_L6_OddAnswersAreNotReadiness(t *testing.T) {
 	t.Parallel()
 	const probe = "/prompt"
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		t.Error("a redirect was followed")
+		_, _ = io.WriteString(w, `{"exec_info":{"queue_remaining":0}}`)
+	}))
+	t.Cleanup(elsewhere.Close)
 	for name, tt := range map[string]struct {
 		fault string
 		count int
@@ -118,7 +126,7 @@ func TestFault_L6_OddAnswersAreNotReadiness(t *testing.T) {
 		"500":      {`"do":"answer","status":500`, 5, 0},
 		"502 page": {`"do":"answer","status":502,"type":"text/html","body":"<html>Bad Gateway</html>"`, 5, 0},
 		"200 page": {`"do":"answer","status":200,"type":"text/html","body":"<html>Welcome</html>"`, 5, 0},
-		"redirect": {`"do":"answer","status":302`, 5, 0},
+		"redirect": {`"do":"answer","status":302,"body":"` + elsewhere.URL + probe + `"`, 5, 0},
 		"cut":      {`"do":"reset"`, 5, 0},
 		"silence":  {`"do":"hang"`, 2, 1500 * time.Millisecond},
 	} {

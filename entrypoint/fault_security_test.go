@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
 )
@@ -78,5 +79,50 @@ func TestFault_X8_NodeCannotForgeJobs(t *testing.T) {
 		if code, _ := send(forged); code != http.StatusUnauthorized {
 			t.Errorf("authorization %q: %d, want %d", forged, code, http.StatusUnauthorized)
 		}
+	}
+}
+
+// What a job does to ComfyUI meets no other job where REFRESH_WORKER is set: with the local API the next one has a fresh process, and on the queue the pod ends after each.
+func TestFault_X7_RefreshIsTheBoundary(t *testing.T) {
+	t.Parallel()
+	p := start(t, options{env: with(local, "REFRESH_WORKER", "true")})
+	p.waitReady()
+	p.job(picture(1)).wantDone(t)
+	p.job(picture(2)).wantDone(t)
+	p.waitLine("process running", `"incarnation": 2`)
+	p, q := queued(t, runpodtest.Config{Hold: time.Second}, "REFRESH_WORKER", "true")
+	q.Submit("a", picture(1))
+	q.Submit("b", picture(2))
+	if code := p.exit(); code != exitDone {
+		t.Errorf("exit code = %d, want %d", code, exitDone)
+	}
+	if runs := p.executions(); len(runs) != 1 {
+		t.Errorf("%d jobs ran in one pod, want 1", len(runs))
+	}
+}
+
+// Another machine reaches neither ComfyUI nor the status page of a pod that works for the queue; only SERVE_API_LOCALLY opens ComfyUI itself.
+func TestFault_X10_NeighboursReachNothing(t *testing.T) {
+	t.Parallel()
+	// Who listens for neighbours answers at every address of the machine.
+	reached := func(port string) bool {
+		c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.2", port))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	p, _ := queued(t, runpodtest.Config{Hold: time.Second})
+	p.waitReady()
+	_, status, _ := strings.Cut(strings.TrimPrefix(p.status, "http://"), ":")
+	for what, port := range map[string]string{"ComfyUI": p.env["COMFY_PORT"], "the status page": status} {
+		if reached(port) {
+			t.Errorf("a neighbour reaches %s", what)
+		}
+	}
+	p = start(t, options{env: local})
+	p.waitReady()
+	if !reached(p.env["COMFY_PORT"]) {
+		t.Error("with SERVE_API_LOCALLY ComfyUI is closed too: the test proves nothing")
 	}
 }

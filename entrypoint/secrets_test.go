@@ -192,6 +192,8 @@ func readAsContainerRoot(t *testing.T, pid int) map[string]error {
 		for _, file := range []string{"environ", "mem", "maps", "auxv", "fd/0", "exe"} {
 			results[file] = tryRead(fmt.Sprintf("/proc/%d/%s", pid, file))
 		}
+		results["process_vm_readv"] = tryReadMemory(pid)
+		results["ptrace"] = unix.PtraceSeize(pid) // ends with the thread
 		return nil
 	})
 	if err != nil {
@@ -250,6 +252,18 @@ func tryRead(path string) error {
 	f, err := os.Open(path)
 	if err == nil {
 		_ = f.Close()
+	}
+	return err
+}
+
+// tryReadMemory tells whether the memory of a process may be read. The first page is
+// never there.
+func tryReadMemory(pid int) error {
+	to := make([]byte, 1)
+	local := []unix.Iovec{{Base: &to[0], Len: 1}}
+	_, err := unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: 1, Len: 1}}, 0)
+	if errors.Is(err, unix.EFAULT) {
+		return nil
 	}
 	return err
 }

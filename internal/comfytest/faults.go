@@ -28,7 +28,7 @@ type Fault struct {
 	Delay time.Duration `json:"-"`
 	// After is a number of messages or bytes that still pass.
 	After int `json:"after,omitempty"`
-	// Status, Type and Body make up a faked answer.
+	// Status, Type and Body make up a faked answer. Body is where a redirect leads.
 	Status int    `json:"status,omitempty"`
 	Type   string `json:"type,omitempty"`
 	Body   string `json:"body,omitempty"`

@@ -45,7 +45,11 @@ func (f Fault) write(w http.ResponseWriter) {
 		kind = "text/plain; charset=utf-8"
 	}
 	w.Header().Set("Content-Type", kind)
-	w.WriteHeader(orStatus(f.Status, http.StatusInternalServerError))
+	status := orStatus(f.Status, http.StatusInternalServerError)
+	if status/100 == 3 {
+		w.Header().Set("Location", f.Body)
+	}
+	w.WriteHeader(status)
 	_, _ = io.WriteString(w, f.Body)
 }
 
