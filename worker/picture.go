@@ -21,6 +21,9 @@ func checkPicture(c job.Content) error {
 	}
 	defer r.Close()
 	info := media.Look(r, c.Size)
+	if info.Format == "JPEG" && info.Width == 0 && c.Size > media.Most { // of the others it stands in front
+		return fmt.Errorf("the size of the JPEG cannot be found in its first %d MB: send it without what stands before the picture", media.Most>>20)
+	}
 	if info.Width > 0 && info.Height > maxPixels/info.Width {
 		return fmt.Errorf("the %s has %d x %d pixels: at most %d million in all are taken",
 			info.Format, info.Width, info.Height, maxPixels/1_000_000)

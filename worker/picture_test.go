@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/comfyvisor/comfyvisor/internal/comfytest"
+	"github.com/comfyvisor/comfyvisor/internal/media"
 )
 
 // pictures are headers of pictures of any size, with nothing behind them.
@@ -91,6 +92,10 @@ func TestFault_V4_OtherFilesPass(t *testing.T) {
 		if err := check(body); err != nil {
 			t.Errorf("%q: %v", body, err)
 		}
+	}
+	hidden := "\xff\xd8" + strings.Repeat("\xff\xfe\x00\x02", media.Most/4) + pictures["JPEG"](60000, 60000)[2:]
+	if err := check(hidden); err == nil || !strings.Contains(err.Error(), "cannot be found") {
+		t.Errorf("a JPEG whose size is hidden: %v", err)
 	}
 	if err := check(pictures["PNG"](0xffffffff, 0xffffffff)); err == nil {
 		t.Error("the largest PNG was accepted")

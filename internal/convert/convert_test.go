@@ -31,6 +31,7 @@ func TestTouches(t *testing.T) {
 		{"small enough", Format{Name: PNG, MaxEdge: 64}, Source{"image/png", 64, 64, 1}, false},
 		{"a film", Format{Name: JPEG, MaxEdge: 8}, Source{"video/mp4", 64, 64, 12}, false},
 		{"sound", Format{Name: JPEG}, Source{MIME: "audio/flac"}, false},
+		{"an animation of the format", Format{Name: PNG}, Source{"image/apng", 64, 64, 12}, false},
 		{"vector graphics", Format{Name: JPEG}, Source{MIME: "image/svg+xml"}, false},
 		{"an animation, which is then refused", Format{Name: JPEG}, Source{"image/webp", 64, 64, 12}, true},
 	}

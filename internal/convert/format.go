@@ -50,7 +50,11 @@ func (f Format) Touches(s Source) bool {
 		return false
 	}
 	large := f.MaxEdge > 0 && max(s.Width, s.Height) > int64(f.MaxEdge)
-	other := f.Name != "" && f.Name != Original && s.MIME != "image/"+f.Name
+	mime := s.MIME
+	if mime == "image/apng" {
+		mime = "image/png"
+	}
+	other := f.Name != "" && f.Name != Original && mime != "image/"+f.Name
 	return large || other
 }
 

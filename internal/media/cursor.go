@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// most is how many bytes of a file are read at most. What lies deeper in it is
-// not found.
-const most = 8 << 20
+// Most is how many bytes of a file are looked at. What lies behind more than that
+// is not found.
+const Most = 8 << 20
 
 // mostDiscarded is how many bytes of a file that cannot seek are read past.
 const mostDiscarded = 64 << 20
@@ -45,7 +45,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 }
 
 func newCursor(r io.Reader, size int64) *cursor {
-	file := &bounded{r, most}
+	file := &bounded{r, Most}
 	return &cursor{file: file, in: bufio.NewReaderSize(file, window), size: size}
 }
 

@@ -18,8 +18,8 @@ type Info struct {
 	Format string
 	// Width and Height are in pixels, as stored: no rotation is taken into account.
 	Width, Height int64
-	// Frames is how many pictures a film or an animation has, 1 for one whose
-	// format might hold more. It is 0 for sound, and where counting means reading.
+	// Frames is how many pictures a film or an animation has, 1 for a still picture
+	// of a format that might hold more. It is 0 where they are not counted.
 	Frames int
 	// Duration is how long film, animation or sound last.
 	Duration time.Duration
