@@ -142,7 +142,7 @@ func (w *Worker) heal(ctx context.Context, s *Slot, err error) {
 	}
 	w.log.Warn("no job is taken for a while", zap.NamedError("reason", reason), zap.Duration("rest", rest))
 	wait(rest, ctx.Done(), nil)
-	if !w.waitForRoom(ctx, s, short) {
+	if !w.waitForRoom(ctx, s, short) || ctx.Err() != nil {
 		return
 	}
 	s.Gate.Release()
