@@ -33,6 +33,11 @@ browser-deps: ## Install the browser in which the page is tested, where there is
 .PHONY: test
 test: ## Run all tests, with the race detector where there is a C compiler
 	$(TEST) ./...
+	$(GO) test ./internal/simulation -run '^TestSimulation$$' -count=1 -sim.n=20000
+
+.PHONY: sim
+sim: ## Simulate the core for long, with new seeds, until one fails: make sim N=1000000
+	$(GO) test ./internal/simulation -run '^TestSimulation$$' -count=1 -v -timeout 24h -sim.n=$(or $(N),1000000) -sim.from=$(or $(SEED),0)
 
 .PHONY: docker-test
 docker-test: ## Test the images and compose files in real containers

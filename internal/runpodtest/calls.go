@@ -82,7 +82,7 @@ func (q *Queue) handOut(r request, batch []entry) reply {
 		if q.cfg.Lease > 0 {
 			j.lease = time.Now().Add(q.cfg.Lease)
 		}
-		a.handed = append(a.handed, j)
+		a.handed = append(a.handed, handed{j, len(j.Handouts) - 1})
 	}
 	a.body = texts[0]
 	if r.batch {

@@ -24,7 +24,13 @@ type request struct {
 type reply struct {
 	status int
 	body   []byte
-	handed []*Job // whose hand-out this is
+	handed []handed
+}
+
+// handed is a hand-out of a job, by its place.
+type handed struct {
+	job *Job
+	n   int
 }
 
 // ServeHTTP answers one call of a worker, or breaks it as the faults say.
@@ -182,8 +188,8 @@ func (q *Queue) cutAnswer(w http.ResponseWriter, a reply) {
 func (q *Queue) torn(r request, a reply) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, j := range a.handed {
-		j.Handouts[len(j.Handouts)-1].Torn = true
+	for _, h := range a.handed {
+		h.job.Handouts[h.n].Torn = true
 	}
 	if j := q.jobs[r.job]; j != nil && r.call == Done {
 		j.lost++

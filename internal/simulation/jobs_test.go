@@ -53,6 +53,7 @@ func jobKinds() []jobKind {
 		{"files", 56, filesJob},
 		{"repeat", 5, repeatJob},
 		{"sleep", 12, sleepJob},
+		{"long", 2, longJob},
 		{"hold", 2, holdJob},
 		{"text", 4, textJob},
 		{"large", 1, largeJob},
@@ -129,6 +130,12 @@ func sleepJob(j *plannedJob, r *rand.Rand) {
 	j.completes(1)
 }
 
+// longJob outlasts the time for which the queue leaves a job to a silent worker.
+func longJob(j *plannedJob, r *rand.Rand) {
+	j.input = j.slow(lease+time.Duration(1+r.IntN(40))*time.Second, "poll", 20)
+	j.completes(1)
+}
+
 // holdJob holds the interpreter, so that nothing is answered meanwhile.
 func holdJob(j *plannedJob, r *rand.Rand) {
 	j.input = j.slow(brief(r, 12*time.Second), "gil", 1)
@@ -187,6 +194,9 @@ func poisonJob(j *plannedJob, r *rand.Rand) {
 	j.does("SimDie", fmt.Sprintf(`{"how":%q,"when":%q,"seed":%d}`, how, when, j.n))
 	j.kind += " " + how
 	j.outcomes, j.deaths = []string{worker.CauseCrashed}, 2
+	if how == "bad_ui" { // its history entry cannot be sent either, if no socket was there to tell of it
+		j.outcomes = append(j.outcomes, worker.CauseUnreachable)
+	}
 	if how == "keyboardinterrupt" { // ends the worker thread alone, and says so
 		j.outcomes, j.spoils = []string{worker.CausePoisoned, worker.CauseStalled}, true
 	}

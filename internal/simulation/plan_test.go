@@ -16,6 +16,7 @@ type plan struct {
 	jobs   []plannedJob
 	faults []fault
 	span   time.Duration // in which jobs come and faults happen
+	kept   string        // the flags that leave out the rest of a plan that was larger
 }
 
 // A setup is how the pods of a run are configured.

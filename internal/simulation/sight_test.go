@@ -1,0 +1,103 @@
+package simulation
+
+import (
+	"time"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/comfytest"
+	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
+	"github.com/comfyvisor/comfyvisor/worker"
+)
+
+// promptsPerJob is how many attempts at a job by one pod are looked for.
+const promptsPerJob = 12
+
+// promptIDs are the jobs of prompts.
+func (r *run) promptIDs() map[string]string {
+	ids := make(map[string]string)
+	for _, j := range r.plan.jobs {
+		for n := range promptsPerJob {
+			ids[comfy.PromptID(j.id, n+1)] = j.id
+		}
+	}
+	return ids
+}
+
+// A sight is all that is known of one job at the end.
+type sight struct {
+	queue  runpodtest.Job
+	record *record
+	// ran are its executions by prompt id and pod.
+	ran  map[string]int
+	good []comfytest.Execution
+	// losses is how many attempts it may have lost, through the end of a ComfyUI or
+	// otherwise, and excuses are the causes that faults make lawful.
+	losses  int
+	excuses []string
+}
+
+// sight gathers what is known of a job.
+func (r *run) sight(j *plannedJob) sight {
+	s := sight{queue: r.queue.Job(j.id), ran: make(map[string]int)}
+	if x, ok := r.records[j.id]; ok {
+		s.record = &x
+	}
+	ids := make(map[string]bool)
+	for n := range promptsPerJob {
+		ids[comfy.PromptID(j.id, n+1)] = true
+	}
+	for _, p := range r.pods {
+		for _, in := range p.instances {
+			for _, e := range in.comfyui.executions() {
+				if !ids[e.PromptID] {
+					continue
+				}
+				s.ran[p.name+" "+e.PromptID]++
+				if e.Outcome == comfytest.Success {
+					s.good = append(s.good, e)
+				}
+			}
+		}
+	}
+	if len(s.queue.Handouts) > 0 {
+		r.lossesOf(&s)
+	}
+	return s
+}
+
+// lossesOf counts what a job may have lost between its first hand-out and its end.
+func (r *run) lossesOf(s *sight) {
+	from, to := s.queue.Handouts[0].At, time.Now()
+	if o := s.queue.Outcome; o != nil && !o.At.IsZero() && len(s.queue.Handouts) == 1 {
+		to = o.At
+	}
+	during := func(at, end time.Time) bool { return !end.Before(from) && !at.After(to) }
+	for _, p := range r.pods {
+		for _, in := range p.instances {
+			for _, e := range in.comfyui.exits() {
+				if during(e.At, e.At) {
+					s.losses++
+				}
+			}
+		}
+	}
+	cuts := 0
+	for _, f := range r.fired {
+		x := f.fault.excuse
+		if f.acted == nil || x.losses+x.cuts == 0 && len(x.causes) == 0 {
+			continue
+		}
+		end := f.at.Add(f.fault.lasts + x.span)
+		if x.span == 0 {
+			end = to
+		}
+		if during(f.at, end) {
+			s.losses += x.losses
+			cuts += x.cuts
+			s.excuses = append(s.excuses, x.causes...)
+		}
+	}
+	if cuts >= 2 {
+		s.excuses = append(s.excuses, worker.CauseUnreachable)
+	}
+}
