@@ -167,7 +167,7 @@ func (l *life) stopPrompt(a *attempt) {
 	err := l.slot.Comfy.Cancel(ctx, a.id)
 	switch {
 	case err == nil || limit == cancelAtShutdown:
-	case l.slot.Running() != "":
+	case l.slot.gpu.atWork() != "":
 		l.w.deliveries.Go(func() {
 			_ = contained(l.log, "a prompt was canceled", func() { a.stopLater(l.w.uploads) }) // it goes on then
 		})
@@ -177,21 +177,22 @@ func (l *life) stopPrompt(a *attempt) {
 }
 
 // stopLater goes on where stopPrompt could not wait, until ctx or the process
-// ends. When ComfyUI has turned to the prompt there is nobody else to spare.
+// ends. When ComfyUI is not at work on another job any more, or for too long,
+// there is nobody else to spare.
 func (a *attempt) stopLater(ctx context.Context) {
 	inside, leave, err := a.slot.Gate.Enter(ctx)
 	if err != nil {
 		return
 	}
 	defer leave()
-	for {
+	for begun := time.Now(); ; {
 		ctx, cancel := context.WithTimeout(inside, cancelLimit)
 		err := a.slot.Comfy.Cancel(ctx, a.id)
 		cancel()
-		if err == nil || inside.Err() != nil {
+		switch {
+		case err == nil, inside.Err() != nil:
 			return
-		}
-		if a.slot.Running() == "" {
+		case a.slot.gpu.atWork() == "", time.Since(begun) > stopLaterLimit:
 			a.condemn(err)
 			return
 		}
@@ -205,4 +206,5 @@ func (a *attempt) condemn(err error) {
 const (
 	cancelLimit      = 5 * time.Second
 	cancelAtShutdown = 300 * time.Millisecond
+	stopLaterLimit   = time.Minute
 )

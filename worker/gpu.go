@@ -69,6 +69,13 @@ func (s *Slot) Running() string {
 	return s.gpu.job
 }
 
+// atWork is the job that is known to run, "" for none.
+func (g *gpu) atWork() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.job
+}
+
 func (g *gpu) succeeded() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

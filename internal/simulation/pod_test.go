@@ -48,6 +48,7 @@ type pod struct {
 	started time.Time
 	stopped time.Time // when it was told to, zero if it was not
 	killed  time.Time
+	rushed  time.Time // when it was to stop at once
 	ended   time.Time
 	verdict error // what ended it
 	drained error // what the worker returned
@@ -233,7 +234,14 @@ func (p *pod) awaitStop(ctx context.Context) error {
 	return err
 }
 
-func (p *pod) rush() { p.rushOnce.Do(func() { close(p.hurry) }) }
+func (p *pod) rush() {
+	p.rushOnce.Do(func() {
+		p.mu.Lock()
+		p.rushed = time.Now()
+		p.mu.Unlock()
+		close(p.hurry)
+	})
+}
 
 // stop is SIGTERM.
 func (p *pod) stop() {

@@ -22,7 +22,7 @@ var (
 	simJobs   = flag.String("sim.jobs", "", "with these of its jobs alone")
 	simFaults = flag.String("sim.faults", "", "with these of its faults alone")
 	simTries  = flag.Int("sim.tries", 50, "so often, or until it fails")
-	simN      = flag.Int("sim.n", 1500, "how many seeds TestSimulation plays")
+	simN      = flag.Int("sim.n", seedsByDefault, "how many seeds TestSimulation plays")
 	simFrom   = flag.Uint64("sim.from", 1, "the first of them; 0 takes the clock")
 	simWhole  = flag.Bool("sim.whole", false, "tell all events of a failure, not those of one job")
 	simAll    = flag.Bool("sim.all", false, "go on after a failure, and count")

@@ -3,6 +3,7 @@ package simulation
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
 	"github.com/comfyvisor/comfyvisor/supervisor"
@@ -66,7 +67,9 @@ func (r *run) judgePod(p *pod) {
 // judgeDebt judges whether a pod that ended in order has answered a job that it
 // was given, or else says that it has not.
 func (r *run) judgeDebt(p *pod, j runpodtest.Job) {
-	given := slices.ContainsFunc(j.Handouts, func(h runpodtest.Handout) bool { return h.Worker == p.name && !h.Torn })
+	given := slices.ContainsFunc(j.Handouts, func(h runpodtest.Handout) bool {
+		return h.Worker == p.name && !h.Torn && !r.overtaken(p, h.At)
+	})
 	told := slices.ContainsFunc(j.Posts, func(x runpodtest.Post) bool { return x.Worker == p.name && x.Verdict != "rejected" })
 	if !given || told || r.hasFired(func(x excuse) bool { return x.mute }) {
 		return
@@ -93,6 +96,16 @@ func (r *run) mayGiveUp() bool {
 		}
 	}
 	return n >= 2
+}
+
+// overtaken tells whether the answer to a poll was on its way when the pod ended
+// its last poll, as it does 2 s after SIGTERM, or at once in a hurry.
+func (r *run) overtaken(p *pod, handout time.Time) bool {
+	end := p.stopped.Add(2 * time.Second)
+	if !p.rushed.IsZero() && p.rushed.Before(end) {
+		end = p.rushed
+	}
+	return !p.stopped.IsZero() && !handout.After(end) && end.Sub(handout) <= r.plan.setup.latency
 }
 
 // judgeExits looks why processes were ended that had not ended by themselves.
