@@ -158,7 +158,9 @@ func fileOf(name, mime string, body []byte, w, h int) job.File {
 // convertAll converts files as a job's would be.
 func convertAll(ctx context.Context, t *testing.T, cfg Config, files ...job.File) *job.Output {
 	t.Helper()
-	l := &life{w: New(cfg, zap.NewNop()), ctx: ctx, output: &job.Output{Files: files}}
+	w := New(cfg, zap.NewNop())
+	w.uploads = ctx // as Run sets it
+	l := &life{w: w, ctx: ctx, output: &job.Output{Files: files}}
 	l.convert(ctx)
 	t.Cleanup(func() {
 		for _, end := range l.ends {
