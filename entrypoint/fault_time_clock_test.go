@@ -19,6 +19,11 @@ var wallClock = map[string]string{
 	"worker/disk.go ModTime":              "how old a file is that a former process left",
 	"internal/s3store/key.go UTC":         "the date in the key of an object",
 	"internal/runpod/errors.go ParseTime": "Retry-After as a date",
+
+	"internal/console/wire.go UnixMilli":        "when something happened, for people",
+	"internal/localapi/list.go UnixMilli":       "when a job was made, begun and ended, for people",
+	"internal/localapi/journalfile.go UnixNano": "the name of a file that is set aside",
+	"internal/webhook/webhook.go Unix":          "the timestamp that is signed",
 }
 
 // losesMonotonic are the methods of time.Time, and functions, that give a time

@@ -54,6 +54,9 @@ func (s *store) adoptEndedLocked(r *record) {
 		r.state, r.outcome = o.state, o
 		s.saveLocked(r, false)
 	}
+	if soon := time.Now().Add(hookPause); r.hookNext.After(soon) {
+		r.hookNext = soon // the clock was put back
+	}
 	r.weigh()
 	close(r.final)
 	s.ended = append(s.ended, r)
@@ -110,6 +113,23 @@ func (s *store) putBack(id string) bool {
 	s.tally.InProgress--
 	s.againLocked(r)
 	return true
+}
+
+// saveLocked has the journal keep what the job is by now. With input it keeps
+// that, too.
+func (s *store) saveLocked(r *record, input bool) {
+	if s.journal == nil {
+		return
+	}
+	text, err := json.Marshal(r.stored())
+	if err != nil { // it is made of what can be written
+		return
+	}
+	var kept json.RawMessage
+	if input {
+		kept = append(json.RawMessage{}, r.input...) // not nil
+	}
+	s.journal.put(r.id, text, kept)
 }
 
 // everything is what the journal has to have when nothing of it is left.

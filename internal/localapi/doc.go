@@ -21,6 +21,7 @@
 //
 //	GET  /jobs?limit=&before=&status=   all jobs, the newest first
 //	GET  /jobs/{id}             a job with its input and all that is known of it
+//	DELETE /jobs/{id}           give it up, as cancel does
 //	GET  /jobs/{id}/files/{n}   the bytes of one of its files
 //	POST /restart               a new ComfyUI, between two jobs or at once
 //	POST /login, /logout        a cookie that stands for the token

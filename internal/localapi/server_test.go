@@ -197,6 +197,20 @@ func TestCancelDuringDoneLeavesNoFile(t *testing.T) {
 	}
 }
 
+// TestFault_A2_DeleteFreesTheWorker: a running job is given up by an explicit
+// DELETE, and nothing is left of it but its state.
+func TestFault_A2_DeleteFreesTheWorker(t *testing.T) {
+	a := serve(t, Config{})
+	id := a.submitJob()
+	j := a.takeOne()
+	a.want(http.StatusOK, "DELETE", "/jobs/"+id, "")
+	<-j.Canceled
+	if got := a.stateOf(id); got != cancelled {
+		t.Errorf("state = %s, want CANCELLED", got)
+	}
+	a.want(http.StatusNotFound, "DELETE", "/jobs/nobody", "")
+}
+
 func TestCancelEndedJobChangesNothing(t *testing.T) {
 	a := serve(t, Config{})
 	id := a.submitJob()

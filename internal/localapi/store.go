@@ -114,23 +114,6 @@ func (s *store) admitLocked(r *record) error {
 	return nil
 }
 
-// saveLocked has the journal keep what the job is by now. With input it keeps
-// that, too.
-func (s *store) saveLocked(r *record, input bool) {
-	if s.journal == nil {
-		return
-	}
-	text, err := json.Marshal(r.stored())
-	if err != nil { // it is made of what can be written
-		return
-	}
-	var kept json.RawMessage
-	if input {
-		kept = append(json.RawMessage{}, r.input...) // not nil
-	}
-	s.journal.put(r.id, text, kept)
-}
-
 func (s *store) enqueueLocked(r *record) {
 	r.enqueue(time.Now())
 	s.saveLocked(r, true)
