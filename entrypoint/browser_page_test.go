@@ -280,6 +280,9 @@ func TestPageOnAPhone(t *testing.T) {
 	b.shoot("list")
 	b.click("#new")
 	fits("the editor")
+	if over := eval[int](b, `document.getElementById("run").scrollWidth - document.getElementById("run").clientWidth`); over > 0 {
+		t.Errorf("the editor is %d pixels too wide", over)
+	}
 	b.shoot("editor")
 }
 
@@ -362,6 +365,7 @@ func TestPageTellsThatItLostThePod(t *testing.T) {
 	b.until("ready", stands+` === "Ready"`)
 	p.signal(syscall.SIGTERM)
 	b.until("that it was stopped", `document.getElementById("banner").innerText.includes("was stopped")`)
+	b.until("that nobody can tell how ComfyUI is", stands+` === "No connection"`)
 	b.shoot("stopped")
 }
 

@@ -24,7 +24,7 @@ func (o observer) gate(instance string, reason error) {
 	o.metrics.Gate(instance, reason == nil)
 	e := event.Gate{At: time.Now(), Instance: instance, Open: reason == nil}
 	if reason != nil {
-		e.Reason = reason.Error()
+		e.Reason = o.scrub(reason.Error())
 	}
 	o.bus.Publish(e)
 }
@@ -32,7 +32,7 @@ func (o observer) gate(instance string, reason error) {
 // child tells of a change of the child's state.
 func (o observer) child(instance string, t supervisor.Transition, pid int) {
 	o.metrics.ChildState(instance, string(t.From), string(t.To))
-	e := event.Child{At: t.At, Instance: instance, Incarnation: t.Incarnation, PID: pid, From: string(t.From), To: string(t.To), Reason: t.Reason}
+	e := event.Child{At: t.At, Instance: instance, Incarnation: t.Incarnation, PID: pid, From: string(t.From), To: string(t.To), Reason: o.scrub(t.Reason)}
 	if t.Exit != nil {
 		e.End = exitKind(*t.Exit)
 		o.metrics.Ended(instance, e.End, t.Exit.Uptime)

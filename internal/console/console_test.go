@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -245,6 +246,16 @@ func TestLostEventsMakeEverybodyBeginAnew(t *testing.T) {
 	c.note(<-c.events.Events())
 	if _, behind, _ := c.since(seen); behind == 0 || len(c.model.jobs.all) != 0 {
 		t.Errorf("%d messages behind, %d jobs", behind, len(c.model.jobs.all))
+	}
+}
+
+// What cannot be written is left out, and nothing else with it.
+func TestProgressThatIsNoNumberIsLeftOut(t *testing.T) {
+	r := newRing("e", 8, 1<<20)
+	r.add(message{"progress", atWork{Percent: math.NaN()}})
+	r.add(message{"progress", atWork{Percent: 5}})
+	if rest, known := r.after(0); !known || len(rest) != 1 {
+		t.Errorf("%d messages, known %v", len(rest), known)
 	}
 }
 

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { clock, size } from "./words.js";
 
-const width = 300, height = 56, least = 5 * 60_000; // ms across
+const width = 300, height = 56, least = 2 * 60_000; // ms across
 
 // chart draws points [time, bytes or null] up to a limit, which may be 0. Ends
 // are the times at which ComfyUI died.

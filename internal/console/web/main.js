@@ -5,7 +5,7 @@ import { $, button, h } from "./dom.js";
 import { startJobs, step } from "./jobs.js";
 import { connect } from "./live.js";
 import { pause, startLog } from "./log.js";
-import { edit, openRun, startRun } from "./run.js";
+import { edit, openRun, startRun, tryExample } from "./run.js";
 import { nextTheme, showKeys, startShell } from "./shell.js";
 import { startSide } from "./side.js";
 import { state } from "./state.js";
@@ -17,7 +17,8 @@ const teach = () => h("div.teach", {},
     h("li", {}, h("span", {}, "Drop the file anywhere on this page, with the pictures that it loads.")),
     h("li", {}, h("span", {}, "Watch it run here; what it makes appears in this place."))),
   h("div.zone", {}, h("svg", { viewBox: "0 0 48 48", "aria-hidden": "true" }, h("use", { href: "#i-drop" })),
-    h("p", {}, "Drop a workflow here, or ", button("choose one", openRun, { class: "link" }), ".")));
+    h("p", {}, "Drop a workflow here, or ", button("choose one", openRun, { class: "link" }), "."),
+    h("p.count", {}, "None at hand? ", button("Take a test picture", tryExample, { class: "link" }), ", for which ComfyUI needs no model.")));
 
 const keys = {
   r: openRun, "/": () => $("jobs-search").focus(), l: () => $("log-text").focus(), p: pause, t: nextTheme, "?": showKeys,

@@ -19,7 +19,7 @@ export function startRun() {
   pick = h("input", { type: "file", multiple: true, hidden: true, id: "run-files", "aria-label": "Choose files", on: { change: () => { take([...pick.files]); pick.value = ""; } } });
   fill($("run"), h("h2", { id: "run-title" }, "Run a workflow"),
     h("div.zone", { id: "run-zone" }, h("p", {}, "Drop a workflow file here, and the pictures that it loads, or ", button("choose files", () => pick.click(), { class: "link" }), "."),
-      h("p.count", {}, "In ComfyUI: Workflow → Export (API). No file at hand? ", button("Take a test picture", () => fillIn({ workflow: example }), { class: "link", id: "run-example" }), ".")),
+      h("p.count", {}, "In ComfyUI: Workflow → Export (API). No file at hand? ", button("Take a test picture", tryExample, { class: "link", id: "run-example" }), ".")),
     pick, note, text, list,
     h("div.row.end", {}, button("Close", () => $("run").close()), send));
   $("run").addEventListener("keydown", e => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) submit(); });
@@ -31,6 +31,9 @@ export function openRun() {
   if (!$("run").open) $("run").showModal();
   text.focus();
 }
+
+// tryExample opens the dialog with a workflow that runs everywhere.
+export function tryExample() { edit({ workflow: example }); }
 
 // edit opens the dialog with the input of a job.
 export function edit(input) {

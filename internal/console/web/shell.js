@@ -27,7 +27,8 @@ let stood = "";
 
 // head says how ComfyUI stands, and only if that is news: it is read aloud.
 function head() {
-  const [word, kind, why] = state.version ? verdict() : ["Connecting", "busy", ""];
+  const there = state.link === "open" || state.link === "connecting";
+  const [word, kind, why] = !state.version ? ["Connecting", "busy", ""] : there ? verdict() : ["No connection", "warn", "last seen: " + verdict()[0].toLowerCase()];
   const key = [word, kind, why].join("|");
   if (key === stood) return;
   stood = key;
