@@ -164,9 +164,10 @@ func (l *life) stopPrompt(a *attempt) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), limit)
 	defer cancel()
+	defer context.AfterFunc(l.w.uploads, cancel)() // a shutdown leaves no time for more than telling the result
 	err := l.slot.Comfy.Cancel(ctx, a.id)
 	switch {
-	case err == nil || limit == cancelAtShutdown:
+	case err == nil || limit == cancelAtShutdown || l.w.uploads.Err() != nil:
 	case l.slot.gpu.atWork() != "":
 		l.w.deliveries.Go(func() {
 			_ = contained(l.log, "a prompt was canceled", func() { a.stopLater(l.w.uploads) }) // it goes on then

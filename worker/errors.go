@@ -77,7 +77,8 @@ func isLost(err error) bool {
 // answering something.
 func isConnection(err error) bool {
 	var op net.Error
-	return errors.As(err, &op) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
+	var slow interface{ Timeout() bool } // no answer within a limit of the client's own
+	return errors.As(err, &op) || errors.As(err, &slow) && slow.Timeout() || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, context.DeadlineExceeded) || isEOF(err)
 }
 

@@ -396,6 +396,19 @@ func TestFault_P3_ProcessKilledInAHurryIsNoCrash(t *testing.T) {
 	p.source.wait(t, "a").wantCause(t, CauseShutdown)
 }
 
+// slowError is that of a question which nobody answered.
+type slowError struct{}
+
+func (slowError) Error() string { return "no answer within 30s" }
+func (slowError) Timeout() bool { return true }
+
+// A ComfyUI that does not answer is out of reach, and no fault of ours.
+func TestSilentComfyUIIsUnreachable(t *testing.T) {
+	if f := blame(fmt.Errorf("find out whether ComfyUI has the prompt: %w", slowError{}), 1); f.Cause != CauseUnreachable {
+		t.Errorf("cause is %s, want %s", f.Cause, CauseUnreachable)
+	}
+}
+
 // hungStore never answers.
 type hungStore struct{ entered chan struct{} }
 

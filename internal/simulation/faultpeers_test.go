@@ -52,7 +52,7 @@ func queueFaults() []faultKind {
 // storeFaults are those of S3.
 func storeFaults() []faultKind {
 	answer := func(name string, weight int, most time.Duration, times int, x s3Fault, causes ...string) faultKind {
-		return faultKind{name: "s3 " + name, weight: weight, most: most, s3: true, excuse: excuse{causes: causes},
+		return faultKind{name: "s3 " + name, weight: weight, most: most, s3: true, excuse: excuse{causes: causes, puts: times},
 			strike: func(r *run, f *fault) func() int { return r.store.inject(x, times, f.lasts) }}
 	}
 	return []faultKind{

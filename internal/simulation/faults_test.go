@@ -48,6 +48,8 @@ type excuse struct {
 	// cuts is how many submissions of a prompt it may spoil. The client gives a
 	// prompt up after two.
 	cuts int
+	// puts is how many requests to S3 it may spoil. A file is given up after six.
+	puts int
 	// twice is true if nobody can know that a prompt was executed whose answer was
 	// lost, so that it may be once more.
 	twice bool
@@ -200,7 +202,7 @@ func comfyFaults() []faultKind {
 		next(2, 0, "GET /history/*", "reset", comfytest.Fault{Count: 2}, none),
 		next(1, 0, "GET /history/*", "answer", comfytest.Fault{Status: 500, Count: 3}, none),
 		next(1, 0, "GET /history/*", "truncate", comfytest.Fault{After: 20}, none),
-		next(1, 0, "GET /history/*", "hang", comfytest.Fault{}, stays),
+		next(1, 0, "GET /history/*", "hang", comfytest.Fault{}, excuse{condemns: true, cuts: 1}),
 		next(1, 0, "GET /queue", "reset", comfytest.Fault{Count: 2}, none),
 		next(1, 0, "GET /prompt", "answer", comfytest.Fault{Status: 500, Count: 2}, none),
 		next(1, 0, "POST /interrupt", "answer", comfytest.Fault{Status: 500}, stays),

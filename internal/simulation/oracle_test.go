@@ -124,8 +124,10 @@ func (r *run) silenced(q runpodtest.Job) bool {
 	if excused || len(q.Handouts) < 2 || q.Handouts[0].Torn {
 		return false
 	}
-	p := r.pods[slices.IndexFunc(r.pods, func(p *pod) bool { return p.name == q.Handouts[0].Worker })]
-	return p.killed.IsZero() && p.ended.After(q.Handouts[1].At)
+	return slices.ContainsFunc(r.events, func(h happening) bool { // it has come to a pod that lives
+		return h.job == q.ID && h.phase == worker.PhaseTake && h.pod.name == q.Handouts[0].Worker &&
+			h.at.Before(q.Handouts[1].At) && h.pod.killed.IsZero() && h.pod.ended.After(q.Handouts[1].At)
+	})
 }
 
 // judgeRecord judges the result that was accepted.

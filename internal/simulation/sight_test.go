@@ -81,10 +81,10 @@ func (r *run) lossesOf(s *sight) {
 			}
 		}
 	}
-	cuts := 0
+	cuts, puts := 0, 0
 	for _, f := range r.fired {
 		x := f.fault.excuse
-		if f.acted == nil || x.losses+x.cuts == 0 && len(x.causes) == 0 {
+		if f.acted == nil || x.losses+x.cuts+x.puts == 0 && len(x.causes) == 0 {
 			continue
 		}
 		end := f.at.Add(f.fault.lasts + x.span)
@@ -94,8 +94,12 @@ func (r *run) lossesOf(s *sight) {
 		if during(f.at, end) {
 			s.losses += x.losses
 			cuts += x.cuts
+			puts += x.puts
 			s.excuses = append(s.excuses, x.causes...)
 		}
+	}
+	if puts >= 5 {
+		s.excuses = append(s.excuses, worker.CauseStore)
 	}
 	if cuts >= 2 {
 		s.excuses = append(s.excuses, worker.CauseUnreachable)
