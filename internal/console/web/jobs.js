@@ -1,6 +1,7 @@
 // The list of jobs.
 
 import { $, button, fill, glyph, h, say } from "./dom.js";
+import { shows } from "./made.js";
 import { changed, now, on, select, state, statusOf } from "./state.js";
 import { windowed } from "./window.js";
 import { count, phases, span, statuses, when } from "./words.js";
@@ -137,7 +138,7 @@ function tell(item, status, work) {
 
 // picture shows the first picture of a job, once nobody scrolls.
 function picture(el, item) {
-  const img = el.parts.thumb, file = item.files?.find(f => f.mime_type?.startsWith("image/") && f.url);
+  const img = el.parts.thumb, file = item.files?.find(f => f.mime_type?.startsWith("image/") && shows(f.url));
   el.classList.toggle("has-thumb", !!file);
   if (!file) {
     img.hidden = true;

@@ -26,12 +26,16 @@ function kindOf(f) {
   return /\.(mp4|webm|mov|mkv)$/i.test(f.filename) ? "video" : "";
 }
 
+// shows tells whether the page may show what an address has: its own files, and
+// those of a store that is reached by TLS.
+export const shows = url => /^(\/[^/]|https:)/.test(url ?? "");
+
 function body(f) {
-  const kind = kindOf(f);
-  if (f.url && kind === "image") {
+  const kind = shows(f.url) && kindOf(f);
+  if (kind === "image") {
     return h("a", { href: f.url, target: "_blank", rel: "noopener noreferrer" }, h("img", { src: f.url, alt: f.filename, decoding: "async" }));
   }
-  if (f.url && (kind === "video" || kind === "audio")) {
+  if (kind === "video" || kind === "audio") {
     return h(kind, { src: f.url, controls: true, preload: "metadata", "aria-label": f.filename, loop: kind === "video", playsinline: true });
   }
   return h("div.doc", { title: f.mime_type }, h("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, h("use", { href: "#i-file" })));
