@@ -16,9 +16,15 @@ type restarts struct {
 	log    *zap.Logger
 
 	mu      sync.Mutex
-	pending map[*instance]context.CancelFunc // from the wish until the next ComfyUI is ready
+	pending map[*instance]wish // from its beginning until the next ComfyUI is ready
 	ended   bool
 	waiting sync.WaitGroup
+}
+
+// A wish is a restart under way.
+type wish struct {
+	force bool
+	end   context.CancelFunc
 }
 
 // asked is the reason of such a restart, for the log and for the jobs that meet
@@ -35,17 +41,17 @@ func (r *restarts) ask(force bool) (string, error) {
 		return "", errors.New("the pod is being stopped")
 	}
 	if r.pending == nil {
-		r.pending = make(map[*instance]context.CancelFunc)
+		r.pending = make(map[*instance]wish)
 	}
 	jobs := 0
 	for _, in := range r.comfys {
 		if in.slot.Running() != "" {
 			jobs++
 		}
-		if end, there := r.pending[in]; !there {
+		if before, there := r.pending[in]; !there {
 			r.begin(in, force)
-		} else if force {
-			end()
+		} else if force && !before.force {
+			before.end()
 			r.begin(in, true)
 		}
 	}
@@ -63,7 +69,7 @@ func (r *restarts) ask(force bool) (string, error) {
 // begin has one ComfyUI replaced. The lock is held.
 func (r *restarts) begin(in *instance, force bool) {
 	ctx, end := context.WithCancel(context.Background())
-	r.pending[in] = end
+	r.pending[in] = wish{force, end}
 	r.log.Info("restart asked for", zap.String("instance", in.name), zap.Bool("force", force))
 	r.waiting.Go(func() {
 		defer end()
@@ -89,8 +95,8 @@ func (r *restarts) run(ctx context.Context) error {
 	<-ctx.Done()
 	r.mu.Lock()
 	r.ended = true
-	for _, end := range r.pending {
-		end()
+	for _, w := range r.pending {
+		w.end()
 	}
 	r.mu.Unlock()
 	r.waiting.Wait()

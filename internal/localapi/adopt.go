@@ -127,7 +127,7 @@ func (s *store) saveLocked(r *record, input bool) {
 	}
 	var kept json.RawMessage
 	if input {
-		kept = append(json.RawMessage{}, r.input...) // not nil
+		kept = r.kept()
 	}
 	s.journal.put(r.id, text, kept)
 }
@@ -139,7 +139,7 @@ func (s *store) everything() map[string]change {
 	all := make(map[string]change, len(s.jobs))
 	for id, r := range s.jobs {
 		if text, err := json.Marshal(r.stored()); err == nil {
-			all[id] = change{text, append(json.RawMessage{}, r.input...)}
+			all[id] = change{text, r.kept()}
 		}
 	}
 	return all

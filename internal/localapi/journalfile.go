@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -35,13 +35,15 @@ func loadFile(path string) (db *bolt.DB, kept map[string]stored, err error) {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, nil, errLocked
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), isErrno(err):
+	case isErrno(err):
 		return nil, nil, fmt.Errorf("open the file of jobs: %w", err)
 	case err != nil:
 		return nil, nil, fmt.Errorf("%w: %w", errCorrupt, err)
 	}
 	kept = make(map[string]stored)
-	err = db.Update(func(tx *bolt.Tx) error { return readAll(tx, kept) })
+	if err = db.View(func(tx *bolt.Tx) error { return readAll(tx, kept) }); errors.Is(err, errEmpty) {
+		err = db.Update(begin)
+	}
 	if err == nil {
 		return db, kept, nil
 	}
@@ -55,19 +57,27 @@ func loadFile(path string) (db *bolt.DB, kept map[string]stored, err error) {
 // isErrno tells whether the operating system refused something, which does not
 // speak against the file.
 func isErrno(err error) bool {
-	var path *fs.PathError
-	var call *os.SyscallError
-	return errors.As(err, &path) || errors.As(err, &call)
+	var errno syscall.Errno
+	return errors.As(err, &errno)
 }
 
-func readAll(tx *bolt.Tx, kept map[string]stored) error {
-	records, err := tx.CreateBucketIfNotExists(recordBucket)
-	if err != nil {
-		return err
+// errEmpty is the error of a file in which nothing has been written yet.
+var errEmpty = errors.New("no jobs were ever kept")
+
+func begin(tx *bolt.Tx) error {
+	for _, name := range [][]byte{recordBucket, inputBucket} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
 	}
-	inputs, err := tx.CreateBucketIfNotExists(inputBucket)
-	if err != nil {
-		return err
+	return nil
+}
+
+// readAll writes nothing: the disk may be full.
+func readAll(tx *bolt.Tx, kept map[string]stored) error {
+	records, inputs := tx.Bucket(recordBucket), tx.Bucket(inputBucket)
+	if records == nil || inputs == nil {
+		return errEmpty
 	}
 	return records.ForEach(func(id, text []byte) error {
 		var s stored

@@ -64,12 +64,27 @@ func (r *record) stored() stored {
 		s.Files = append(s.Files, storedFile{f, f.span})
 	}
 	if d := o.output; d != nil {
-		s.Result = &storedResult{Size: d.size, Made: d.made, Text: d.text}
-		if d.onDisk() {
+		s.Result = &storedResult{Size: d.size, Made: d.made}
+		switch {
+		case d.onDisk():
 			s.Result.File = filepath.Base(d.path)
+		case d.size <= maxText:
+			s.Result.Text = d.text
 		}
 	}
 	return s
+}
+
+// maxText is how large a document in memory may be to be kept. A larger one is
+// there because no file could be written, and will have been lost.
+const maxText = megabyte
+
+// kept is the input for the journal, where nil stands for no change.
+func (r *record) kept() json.RawMessage {
+	if r.input == nil {
+		return json.RawMessage{}
+	}
+	return r.input
 }
 
 // record is the way back from record.stored. Results are in dir.
