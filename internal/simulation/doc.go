@@ -9,7 +9,7 @@
 // bytes go over wires in memory that have a latency, and that can be cut, go dark
 // or refuse.
 //
-// A seed decides a [plan]: the jobs, the faults with their moments, and the
+// A seed decides a plan: the jobs, the faults with their moments, and the
 // configuration. Half of the kinds of faults are switched off in each run. At the
 // end all faults are taken back, every job has to come to its end, and the ledgers
 // of the queue, of ComfyUI and of S3 are the truth by which the run is judged.

@@ -99,13 +99,16 @@ func linkFaults() []faultKind {
 	store := func(r *run, _ *fault) *link { return r.storeLink }
 	comfy := func(r *run, f *fault) *link { return r.comfy(f).link }
 	lost := excuse{untold: true, mute: true}
+	// It looks as if ComfyUI had replaced its program, and leaves the prompts of
+	// before in its queue.
+	reboot := excuse{condemns: true, losses: 2, cuts: 2}
 	return []faultKind{
 		kind("queue dark", 2, 2*time.Minute, false, lost, queue),
 		kind("queue refuses", 2, 2*time.Minute, true, lost, queue),
 		kind("s3 dark", 1, 20*time.Second, false, excuse{causes: []string{worker.CauseStore}}, store),
 		kind("s3 refuses", 1, 60*time.Second, true, excuse{causes: []string{worker.CauseStore}}, store),
 		kind("comfy dark", 2, 30*time.Second, false, excuse{condemns: true}, comfy),
-		kind("comfy refuses", 1, 100*time.Millisecond, true, excuse{condemns: true, losses: 1, cuts: 2}, comfy),
+		kind("comfy refuses", 1, 100*time.Millisecond, true, reboot, comfy),
 	}
 }
 
