@@ -39,6 +39,16 @@ test: ## Run all tests, with the race detector where there is a C compiler
 sim: ## Simulate the core for long, with new seeds, until one fails: make sim N=1000000
 	$(GO) test ./internal/simulation -run '^TestSimulation$$' -count=1 -v -timeout 24h -sim.n=$(or $(N),1000000) -sim.from=$(or $(SEED),0)
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target, each for T or so many inputs: make fuzz T=10m, make fuzz T=1000000x, make fuzz PKG=./worker
+	@failed=; for p in $$($(GO) list $(or $(PKG),./...)); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "== $$p $$f"; \
+	    $(GO) test $$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(T),1m) -fuzzminimizetime 5x -parallel $(or $(PARALLEL),$$(nproc)) | \
+	      { awk '{ last = $$0 } /^fuzz: elapsed/ { line = $$0; next } /^PASS|^ok/ { next } { print } END { print line; exit !(last ~ /^ok/) }'; } || failed="$$failed $$f"; \
+	  done; \
+	done; test -z "$$failed" || { echo "failed:$$failed; their inputs are in testdata/fuzz of the package, commit them with the mend"; exit 1; }
+
 .PHONY: docker-test
 docker-test: ## Test the images and compose files in real containers
 	$(GO) test -tags docker ./deploy/dockertest -count=1 -v -timeout 30m

@@ -71,23 +71,33 @@ func splitSecrets(environ []string) (public, secrets []string) {
 
 // handOver replaces the program by itself. It returns only if it cannot.
 func handOver(public, secrets []string) error {
-	fd, err := unix.MemfdCreate("secrets", unix.MFD_ALLOW_SEALING)
+	f, err := seal(strings.Join(secrets, "\x00"))
 	if err != nil {
-		return fmt.Errorf("create file in memory: %w", err)
+		return err
 	}
-	f := os.NewFile(uintptr(fd), "secrets")
 	defer func() { _ = f.Close() }()
-	if _, err := io.WriteString(f, strings.Join(secrets, "\x00")); err != nil {
-		return fmt.Errorf("write file in memory: %w", err)
-	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, sealed); err != nil {
-		return fmt.Errorf("seal file in memory: %w", err)
-	}
-	public = append(slices.Clone(public), handoverName+"="+strconv.Itoa(fd))
+	public = append(slices.Clone(public), fmt.Sprintf("%s=%d", handoverName, f.Fd()))
 	if err := syscall.Exec("/proc/self/exe", os.Args, public); err != nil {
 		return fmt.Errorf("exec /proc/self/exe: %w", err)
 	}
 	return nil
+}
+
+// seal returns a file in memory that holds content for good, and that stays open
+// over exec.
+func seal(content string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("secrets", unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("create file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "secrets")
+	if _, err := io.WriteString(f, content); err != nil {
+		return nil, fmt.Errorf("write file in memory: %w", errors.Join(err, f.Close()))
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, sealed); err != nil {
+		return nil, fmt.Errorf("seal file in memory: %w", errors.Join(err, f.Close()))
+	}
+	return f, nil
 }
 
 // takeOver reads the secrets that handOver left, and closes their file. A

@@ -37,12 +37,13 @@ func newMemoryGroup(root string) memoryGroup {
 // cgroupPaths reads /proc/self/cgroup: the path by controller, and under ""
 // that of version 2.
 func cgroupPaths(root string) map[string]string {
+	content, _ := os.ReadFile(filepath.Join(root, "proc/self/cgroup")) // not everywhere
+	return parseCgroups(string(content))
+}
+
+func parseCgroups(content string) map[string]string {
 	paths := make(map[string]string)
-	content, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
-	if err != nil {
-		return paths
-	}
-	for line := range strings.Lines(string(content)) {
+	for line := range strings.Lines(content) {
 		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(fields) != 3 {
 			continue
@@ -68,8 +69,8 @@ func (g memoryGroup) kills() int64 {
 func counter(content, name string) int64 {
 	for line := range strings.Lines(content) {
 		if found, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && found == name {
-			if n, err := strconv.ParseInt(value, 10, 64); err == nil {
-				return n
+			if n, err := strconv.ParseUint(value, 10, 63); err == nil {
+				return int64(n)
 			}
 		}
 	}

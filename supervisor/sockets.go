@@ -118,26 +118,29 @@ var reachable = map[string]bool{
 
 // readListeners reads the tables in /proc, for kernels that do not answer.
 func readListeners(port int) (sockets []string) {
+	for _, file := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
+		table, _ := os.ReadFile(file) // there may be no IPv6
+		sockets = append(sockets, listenersIn(table, port)...)
+	}
+	return sockets
+}
+
+// listenersIn reads one of the tables.
+func listenersIn(table []byte, port int) (sockets []string) {
 	const listening = "0A"
 	mark := []byte(" " + listening + " ") // most lines are other sockets
-	for _, file := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
-		content, err := os.ReadFile(file)
-		if err != nil {
+	for line := range bytes.Lines(table) {
+		if !bytes.Contains(line, mark) {
 			continue
 		}
-		for line := range bytes.Lines(content) {
-			if !bytes.Contains(line, mark) {
-				continue
-			}
-			fields := strings.Fields(string(line))
-			if len(fields) < 10 || fields[3] != listening {
-				continue
-			}
-			address, hex, _ := strings.Cut(fields[1], ":")
-			n, err := strconv.ParseUint(hex, 16, 16)
-			if err == nil && int(n) == port && reachable[address] {
-				sockets = append(sockets, "socket:["+fields[9]+"]")
-			}
+		fields := strings.Fields(string(line))
+		if len(fields) < 10 || fields[3] != listening {
+			continue
+		}
+		address, hex, _ := strings.Cut(fields[1], ":")
+		n, err := strconv.ParseUint(hex, 16, 16)
+		if err == nil && int(n) == port && reachable[address] {
+			sockets = append(sockets, "socket:["+fields[9]+"]")
 		}
 	}
 	return sockets

@@ -105,3 +105,33 @@ func FuzzParseWanted(f *testing.F) {
 		}
 	})
 }
+
+// A warm-up that is accepted is one as well when it stands in a job, and its
+// workflow can be sent.
+func FuzzParseWarmUp(f *testing.F) {
+	for _, text := range []string{
+		`{"1":{"class_type":"SaveImage","inputs":{"filename_prefix":"a"}}}`, `{"workflow":{"1":{"class_type":"A","inputs":{}}}}`,
+		`{"input":{"workflow":{"1":{"class_type":"A","inputs":{}}}}}`, `{"input":"{\"workflow\":{\"1\":{\"class_type\":\"A\",\"inputs\":{}}}}"}`,
+		`{"nodes":[],"links":[]}`, `{"input":null}`, `{}`, `null`, `[]`, ``, `{"workflow":{},"images":[{"name":"a.png","image":"aGk="}]}`,
+		`{"workflow":{"1":{"class_type":"A","inputs":{}}},"images":[{"name":"a.png","image":"https://example.com/a.png"}]}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		u, err := ParseWarmUp(raw)
+		if err != nil {
+			return
+		}
+		if len(u.input.workflow) == 0 {
+			t.Fatalf("%q was accepted without a node", raw)
+		}
+		if _, err := u.input.workflow.forAttempt("comfyvisor/x", nil); err != nil {
+			t.Error(err)
+		}
+		for _, file := range u.input.files {
+			if file.url != nil {
+				t.Errorf("%q was accepted, but a warm-up fetches nothing", raw)
+			}
+		}
+	})
+}

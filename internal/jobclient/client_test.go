@@ -282,3 +282,28 @@ func FuzzSkeleton(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a server says of a job, it is a job of some status or an error.
+func FuzzRead(f *testing.F) {
+	for _, seed := range []string{
+		`{"id":"a","status":"COMPLETED","output":{"images":[{"filename":"a.png","type":"base64","data":"aGk="}],"files":[{"filename":"a.png"}]}}`,
+		`{"id":"a","status":"FAILED","error":{"x":1},"output":{"cause":"oom","error":7}}`, `{"status":"IN_PROGRESS","output":{"phase":"execute"}}`,
+		`{"status":"COMPLETED","output":[]}`, `{"status":"COMPLETED","output":{"images":{},"files":[null,7],"values":{"1":2}}}`,
+		`{"status":"COMPLETED","delayTime":1e300}`, `null`, `[]`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		bones, err := cut(bytes.NewReader(answer), "mark#")
+		if err != nil {
+			return
+		}
+		j, err := read(bones)
+		if (err == nil) != (j != nil) {
+			t.Fatalf("%q became %+v and %v", answer, j, err)
+		}
+		if j != nil && (j.State == "" || j.State.Final() && j.Progress != nil) {
+			t.Errorf("%q became %+v", answer, j)
+		}
+	})
+}

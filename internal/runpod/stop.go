@@ -72,11 +72,18 @@ func (c *Client) askStops(ctx context.Context) ([]string, error) {
 	default:
 		return nil, fmt.Errorf("ask for jobs to stop: %w", statusError(res))
 	}
-	var answer struct {
-		JobsToStop []string `json:"jobsToStop"`
-	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, c.cfg.AnswerLimit)).Decode(&answer); err != nil {
+	ids, err := decodeStops(io.LimitReader(res.Body, c.cfg.AnswerLimit))
+	if err != nil {
 		return nil, fmt.Errorf("ask for jobs to stop: read answer: %w", err)
 	}
-	return answer.JobsToStop, nil
+	return ids, nil
+}
+
+// decodeStops returns the ids of the jobs that an answer names.
+func decodeStops(answer io.Reader) ([]string, error) {
+	var named struct {
+		JobsToStop []string `json:"jobsToStop"`
+	}
+	err := json.NewDecoder(answer).Decode(&named)
+	return named.JobsToStop, err
 }
