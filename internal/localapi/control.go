@@ -1,8 +1,6 @@
 package localapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,20 +29,12 @@ var errRestart = errors.New("restart ComfyUI")
 
 // restart asks for a new ComfyUI.
 func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
-	text, err := s.readBody(r)
-	defer s.store.inputs.Release(int64(len(text)))
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
 	var sent struct {
 		Force bool `json:"force"`
 	}
-	if len(bytes.TrimSpace(text)) > 0 {
-		if err := json.Unmarshal(text, &sent); err != nil {
-			s.refuse(w, badJSON(err))
-			return
-		}
+	if err := s.readInto(r, &sent); err != nil {
+		s.refuse(w, err)
+		return
 	}
 	told, err := s.cfg.Restart(sent.Force)
 	if err != nil {

@@ -117,6 +117,22 @@ func (s *Server) readRequest(r *http.Request) (request, error) {
 	return q, nil
 }
 
+// readInto reads a small body, which may be empty, into what it is.
+func (s *Server) readInto(r *http.Request, v any) error {
+	text, err := s.readBody(r)
+	defer s.store.inputs.Release(int64(len(text)))
+	switch {
+	case err != nil:
+		return err
+	case len(bytes.TrimSpace(text)) == 0:
+		return nil
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return badJSON(err)
+	}
+	return nil
+}
+
 // readBody reads a request's body as far as there is memory for it. The text
 // that it returns, with or without an error, has been acquired from
 // store.inputs.

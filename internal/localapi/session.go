@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -19,17 +18,11 @@ const cookieLife = 30 * 24 * time.Hour
 // that pictures and event streams, whose requests a page cannot give a header,
 // come with it, too.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
-	text, err := s.readBody(r)
-	defer s.store.inputs.Release(int64(len(text)))
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
 	var sent struct {
 		Token string `json:"token"`
 	}
-	if err := json.Unmarshal(text, &sent); err != nil {
-		s.refuse(w, badJSON(err))
+	if err := s.readInto(r, &sent); err != nil {
+		s.refuse(w, err)
 		return
 	}
 	if s.cfg.Token != "" {
