@@ -155,14 +155,14 @@ COPY src /src
 ENV PATH=/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPROXY=file:///go/proxy GOSUMDB=off
 RUN cd /src && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /dev/null ./entrypoint && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /dev/null ./internal/comfytest/fakecomfy && rm -rf /src
 `
-	root, err := filepath.Abs(filepath.Join("..", ".."))
+	goroot, err := command(ctx, nil, "go", "env", "GOROOT")
 	if err != nil {
 		return made, err
 	}
 	return made, buildText(ctx, made.golang, text, map[string]string{
-		"go":      runtime.GOROOT(),
+		"go":      strings.TrimSpace(goroot),
 		"modules": filepath.Join(cache, "modules", "cache", "download"),
-		"src":     root,
+		"src":     filepath.Join("..", ".."),
 	})
 }
 

@@ -4,7 +4,6 @@ package dockertest
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -61,51 +60,33 @@ func TestFirstResult(t *testing.T) {
 	}
 }
 
-// The goal for the time from the start of the container's first process to the
-// first byte of the local API, and what even a busy machine has to reach.
-const (
-	startGoal  = 150 * time.Millisecond
-	startLimit = 2 * time.Second
-)
+// startGoal is the time from the start of the container's first process to the
+// first byte of the local API.
+const startGoal = 150 * time.Millisecond
 
 // The best of several starts is what the image can do; the others tell of the
-// machine.
+// machine. Nothing is asked before the start: Docker's proxy takes a connection
+// before the container has its network, and the kernel then looks for it only once
+// a second.
 func TestFirstByteOfTheAPI(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String() // most likely still free when the container takes it
-	l.Close()
 	var times []time.Duration
 	for range 7 {
-		id, err := docker(t.Context(), "create", "--label", label, "--publish", addr+":8000", sim)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := &container{t: t, id: strings.TrimSpace(id)}
-		answered := make(chan time.Time, 1)
-		go func() {
-			for t.Context().Err() == nil {
-				if code, err := call(http.MethodGet, "http://"+addr+"/health", "", nil); err == nil && code == http.StatusOK {
-					answered <- time.Now()
-					return
-				}
-			}
-		}()
-		c.docker("start", c.id)
-		at := <-answered
+		c := start(t, sim)
+		c.eventually("an answer", func() error {
+			_, err := call(http.MethodGet, c.api+"/health", "", nil)
+			return err
+		})
+		at := time.Now()
 		begun, err := time.Parse(time.RFC3339Nano, c.inspect("{{.State.StartedAt}}"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		times = append(times, at.Sub(begun))
-		c.remove()
 	}
 	slices.Sort(times)
 	t.Logf("container's start to the API's first byte: best %v, median %v, worst %v; the goal is %v", times[0], times[len(times)/2], times[len(times)-1], startGoal)
-	if times[0] > startLimit {
-		t.Errorf("the best of %d starts took %v, want at most %v", len(times), times[0], startLimit)
+	if times[0] > startGoal {
+		t.Errorf("the best of %d starts took %v, want at most %v", len(times), times[0], startGoal)
 	}
 }
 
