@@ -65,6 +65,9 @@ func (r *run) sight(j *plannedJob) sight {
 	return s
 }
 
+// deathNews is how long after the end of a ComfyUI a job may still be given to it.
+const deathNews = 100 * time.Millisecond
+
 // lossesOf counts what a job may have lost between its first hand-out and its end.
 func (r *run) lossesOf(s *sight) {
 	from, to := s.queue.Handouts[0].At, time.Now()
@@ -75,7 +78,7 @@ func (r *run) lossesOf(s *sight) {
 	for _, p := range r.pods {
 		for _, in := range p.instances {
 			for _, e := range in.comfyui.exits() {
-				if during(e.At, e.At) {
+				if during(e.At, e.At.Add(deathNews)) {
 					s.losses++
 				}
 			}
