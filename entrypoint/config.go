@@ -121,6 +121,7 @@ type WatchConfig struct {
 	LiveInterval  time.Duration `env:"LIVENESS_INTERVAL" envDefault:"5s" min:"100ms" help:"time between two looks whether ComfyUI still answers"`
 	LiveFailures  int           `env:"LIVENESS_FAILURES" envDefault:"6" min:"1" help:"how many such looks in a row have to fail before ComfyUI is restarted; LIVENESS_SILENCE has to be over as well"`
 	LiveSilence   time.Duration `env:"LIVENESS_SILENCE" envDefault:"2m" min:"1s" help:"how long there has to be no sign of life of any kind before ComfyUI is restarted"`
+	LiveLimit     time.Duration `env:"LIVENESS_LIMIT" envDefault:"15m" min:"1s" help:"how long a ComfyUI that uses the processor may answer nothing, write no line and send no event before it is restarted all the same"`
 	Backoff       time.Duration `env:"RESTART_BACKOFF" envDefault:"500ms" help:"wait before the restart after a second crash in a row; it doubles with each further one"`
 	BackoffMax    time.Duration `env:"RESTART_BACKOFF_MAX" envDefault:"30s" help:"longest such wait"`
 	Healthy       time.Duration `env:"RESTART_RESET" envDefault:"1m" help:"how long ComfyUI has to be ready for its next crash to count as the first"`

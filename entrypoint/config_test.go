@@ -85,7 +85,7 @@ func TestConfigOfAnEmptyEnvironment(t *testing.T) {
 		API: APIConfig{Host: "0.0.0.0", Port: 8000, HealthPath: "/ping"},
 		Watch: WatchConfig{ReadyInterval: 50 * time.Millisecond, BootLimit: 10 * time.Minute,
 			BootStall: 3 * time.Minute, LiveInterval: 5 * time.Second, LiveFailures: 6,
-			LiveSilence: 2 * time.Minute, Backoff: 500 * time.Millisecond, BackoffMax: 30 * time.Second,
+			LiveSilence: 2 * time.Minute, LiveLimit: 15 * time.Minute, Backoff: 500 * time.Millisecond, BackoffMax: 30 * time.Second,
 			Healthy: time.Minute, Boots: 5, Unfit: 5 * time.Minute, StopBudget: 9 * time.Second, Grace: 3 * time.Second},
 		Log:   LogConfig{Level: "info", Format: "console", StatusAddr: "127.0.0.1:8001"},
 		Queue: QueueConfig{PingInterval: 10 * time.Second},

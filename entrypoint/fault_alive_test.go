@@ -73,3 +73,21 @@ func TestFault_L4_HalfDeadForEverIsReplaced(t *testing.T) {
 		t.Errorf("answer = %+v", a)
 	}
 }
+
+// Something in ComfyUI goes on using the processor and reading the disk while
+// ComfyUI itself answers nothing, for ever: it is replaced when it has said
+// nothing for LIVENESS_LIMIT, although it shows signs of life, and the job at
+// hand runs again on the next one.
+func TestFault_L4_BusyButMuteIsReplaced(t *testing.T) {
+	t.Parallel()
+	p := start(t, options{env: with(local, "SIMCOMFY_TEARDOWN", "1h",
+		"LIVENESS_INTERVAL", "100ms", "LIVENESS_FAILURES", "2", "LIVENESS_SILENCE", "1h", "LIVENESS_LIMIT", "2s")})
+	p.waitReady()
+	id := p.submit(slow(1, 1))
+	p.waitLine("comfyui |", "got prompt")
+	p.afflict(`[{"on":"process","do":"teardown"}]`)
+	p.waitLine("process exited", "raise LIVENESS_LIMIT")
+	if a := p.result(id); a.Status != "COMPLETED" {
+		t.Errorf("answer = %+v", a)
+	}
+}

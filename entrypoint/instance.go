@@ -119,6 +119,7 @@ func (in *instance) monitorConfig(cfg Config, preflight health.Probe) health.Con
 			return in.warm(ctx)
 		},
 		Activity: func() uint64 { return in.process.Activity() },
+		Voice:    func() uint64 { return in.process.Output() + in.client.Heard() },
 		Ready: func(boot time.Duration) {
 			in.seen.metrics.Booted(in.name, boot)
 			in.process.Ready()
@@ -128,6 +129,7 @@ func (in *instance) monitorConfig(cfg Config, preflight health.Probe) health.Con
 		BootInterval: cfg.Watch.ReadyInterval, BootTries: cfg.Watch.ReadyTries,
 		BootLimit: cfg.Watch.BootLimit, BootStall: cfg.Watch.BootStall,
 		LiveInterval: cfg.Watch.LiveInterval, LiveFails: cfg.Watch.LiveFailures, LiveSilence: cfg.Watch.LiveSilence,
+		LiveLimit: cfg.Watch.LiveLimit,
 	}
 }
 

@@ -19,6 +19,9 @@ type Config struct {
 	// Activity changes whenever the process shows a sign of life. Nil means
 	// that probes are the only sign.
 	Activity func() uint64
+	// Voice changes whenever ComfyUI itself says something: a line of output, an
+	// answer, an event. Nil means that probes are all that it answers.
+	Voice func() uint64
 	// Ready is called when the gate has opened, at most once per Watch for
 	// each boot seen. It may be nil.
 	Ready func(boot time.Duration)
@@ -42,6 +45,9 @@ type Config struct {
 	// long; 6 and 2 min.
 	LiveFails   int
 	LiveSilence time.Duration
+	// LiveLimit gives a ready process up whose probes fail and which has said
+	// nothing for so long, however busy it is; 15 min.
+	LiveLimit time.Duration
 }
 
 const (
@@ -61,11 +67,16 @@ func (c Config) withDefaults() Config {
 	set(&c.BootStall, 3*time.Minute)
 	set(&c.LiveInterval, 5*time.Second)
 	set(&c.LiveSilence, 2*time.Minute)
+	set(&c.LiveLimit, 15*time.Minute)
 	if c.LiveFails == 0 {
 		c.LiveFails = 6
 	}
+	none := func() uint64 { return 0 }
 	if c.Activity == nil {
-		c.Activity = func() uint64 { return 0 }
+		c.Activity = none
+	}
+	if c.Voice == nil {
+		c.Voice = none
 	}
 	return c
 }

@@ -13,6 +13,9 @@
 // A sign of life is an answered probe, or a change of the activity counter
 // (log output, processor time, disk reads): loading a model holds Python's
 // interpreter lock for a minute, in which ComfyUI answers nothing and is well.
+// What uses the processor for a quarter of an hour and neither answers nor
+// writes anything in all that time is given up all the same: something in it is
+// busy, and it is not ComfyUI.
 //
 // [Preflight] asks once, beside ComfyUI's own start, whether the host can do
 // the work at all.

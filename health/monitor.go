@@ -109,7 +109,6 @@ func (m *Monitor) bootAndLive(ctx context.Context) error {
 	if err := m.boot(ctx); err != nil {
 		return err
 	}
-	m.due.Store(nil) // a warm-up may take any time
 	if m.cfg.Prepare != nil {
 		if err := m.prepare(ctx); err != nil {
 			return fmt.Errorf("warm up ComfyUI: %w", err)
@@ -124,7 +123,8 @@ func (m *Monitor) bootAndLive(ctx context.Context) error {
 	return m.live(ctx)
 }
 
-// prepare runs cfg.Prepare, whose context ends with a verdict from outside too.
+// prepare runs cfg.Prepare beside the probes, with a context that also ends when
+// those, or a verdict from outside, give the process up.
 func (m *Monitor) prepare(ctx context.Context) error {
 	inside, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -134,10 +134,8 @@ func (m *Monitor) prepare(ctx context.Context) error {
 	defer stop()
 	var listening sync.WaitGroup
 	listening.Go(func() {
-		select {
-		case reason := <-m.condemned:
+		if reason := m.live(listen); listen.Err() == nil {
 			end(reason)
-		case <-listen.Done():
 		}
 	})
 	err := m.cfg.Prepare(inside)
@@ -185,7 +183,7 @@ func (m *Monitor) bootInterval(err error) time.Duration {
 
 // live returns when the process is no good any more.
 func (m *Monitor) live(ctx context.Context) error {
-	life := NewSilence(m.cfg.Activity)
+	life, voice := NewSilence(m.cfg.Activity), NewSilence(m.cfg.Voice)
 	fails := 0
 	for {
 		m.expect(m.cfg.LiveInterval + liveProbeTimeout)
@@ -193,22 +191,29 @@ func (m *Monitor) live(ctx context.Context) error {
 			return err
 		}
 		err := m.probe(ctx, liveProbeTimeout)
-		silent := life.Tick(m.cfg.LiveInterval + liveProbeTimeout)
+		longest := m.cfg.LiveInterval + liveProbeTimeout
+		silent, mute := life.Tick(longest), voice.Tick(longest)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == nil:
 			fails = 0
 			life.Reset()
+			voice.Reset()
 			continue
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return m.refused(ctx, err)
 		}
 		fails++
-		m.log.Debug("probe failed", zap.Error(err), zap.Int("fails", fails), zap.Duration("silent", silent))
-		if fails >= m.cfg.LiveFails && silent >= m.cfg.LiveSilence {
+		m.log.Debug("probe failed", zap.Error(err), zap.Int("fails", fails), zap.Duration("silent", silent), zap.Duration("mute", mute))
+		switch {
+		case fails < m.cfg.LiveFails:
+		case silent >= m.cfg.LiveSilence:
 			return fmt.Errorf("%w: %d probes in a row failed and it showed no sign of life for %v (last probe: %w)",
 				ErrHung, fails, silent.Round(time.Second), err)
+		case mute >= m.cfg.LiveLimit:
+			return fmt.Errorf("%w: %d probes in a row failed and it neither answered nor wrote anything for %v, though it is busy (last probe: %w); raise LIVENESS_LIMIT if a node needs longer",
+				ErrHung, fails, mute.Round(time.Second), err)
 		}
 	}
 }

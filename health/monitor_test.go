@@ -26,8 +26,10 @@ type comfy struct {
 	ready    time.Duration            // listens and answers from then on
 	stalls   []stall                  // when it answers nothing
 	busy     func(time.Duration) bool // whether it shows activity; nil: always
+	talks    func(time.Duration) bool // whether it writes or sends; nil: never
 	probes   atomic.Int64
 	activity atomic.Uint64
+	words    atomic.Uint64
 }
 
 type stall struct{ from, to time.Duration }
@@ -54,6 +56,13 @@ func (c *comfy) signs() uint64 {
 	return c.activity.Load()
 }
 
+func (c *comfy) voice() uint64 {
+	if c.talks != nil && c.talks(time.Since(c.born)) {
+		c.words.Add(1)
+	}
+	return c.words.Load()
+}
+
 func silent(time.Duration) bool { return false }
 
 // watch runs a monitor beside c and returns its gate, its result, and the
@@ -61,7 +70,7 @@ func silent(time.Duration) bool { return false }
 func watch(t *testing.T, c *comfy, cfg Config) (g *Gate, m *Monitor, result <-chan error, exit context.CancelCauseFunc) {
 	t.Helper()
 	c.born = time.Now()
-	cfg.Probe, cfg.Activity = c.probe, c.signs
+	cfg.Probe, cfg.Activity, cfg.Voice = c.probe, c.signs, c.voice
 	g = new(Gate)
 	m = NewMonitor(cfg, g, zap.NewNop())
 	ctx, exit := context.WithCancelCause(t.Context())

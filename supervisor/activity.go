@@ -31,6 +31,10 @@ func (s *Supervisor) Activity() uint64 {
 	return sum.Sum64()
 }
 
+// Output returns how many bytes the processes have written so far, all
+// incarnations together.
+func (s *Supervisor) Output() uint64 { return s.output.Load() }
+
 // Resident returns how many bytes of memory the process and its descendants have
 // in use, 0 while there is none. What several of them share counts for each.
 func (s *Supervisor) Resident() uint64 {

@@ -61,6 +61,7 @@ type Client struct {
 	transport *http.Transport
 	http      *http.Client
 	stream    *stream
+	answers   atomic.Uint64 // that were no failures of the server's
 
 	// What this ComfyUI turned out to lack, until Reset.
 	lacksJobs, lacksCancel atomic.Bool
@@ -145,6 +146,17 @@ func (c *Client) Alive(ctx context.Context) error {
 		return errors.New("GET /prompt: whoever answered is not ComfyUI: the answer has no exec_info")
 	}
 	return nil
+}
+
+// Heard changes whenever ComfyUI sends something: an answer to a request, other
+// than that it cannot answer (500 and above), or a frame of the event socket. It
+// is no measure of anything.
+func (c *Client) Heard() uint64 { return c.answers.Load() + c.stream.frames.Load() }
+
+func (c *Client) answered(resp *http.Response) {
+	if resp.StatusCode < http.StatusInternalServerError {
+		c.answers.Add(1)
+	}
 }
 
 // Stats is what ComfyUI says of itself.

@@ -192,3 +192,27 @@ func TestFindWithoutWorkingJobsRoutes(t *testing.T) {
 		wantInTime(t, p, f, 10*time.Millisecond)
 	})
 }
+
+// Heard tells of answers and of frames, and not of failures to answer.
+func TestHeard(t *testing.T) {
+	status := http.StatusOK
+	c := handled(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+	_ = c.Alive(t.Context())
+	heard := c.Heard()
+	if heard == 0 {
+		t.Error("an answer was not heard")
+	}
+	status = http.StatusBadGateway
+	if _ = c.Alive(t.Context()); c.Heard() != heard {
+		t.Error("a failure to answer was heard")
+	}
+	inBubbles(t, nil, func(t *testing.T, p *peer) {
+		prompt := p.prompt(sleepWorkflow(time.Second, "poll")) // shorter than it takes to ask
+		if _, err := p.Run(t.Context(), prompt, nil); err != nil {
+			t.Fatal(err)
+		}
+		if p.Client.stream.frames.Load() == 0 {
+			t.Error("no frame was heard")
+		}
+	})
+}

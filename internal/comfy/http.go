@@ -123,6 +123,7 @@ func (c *Client) roundTrip(req *http.Request, r request) (*answer, error) {
 	if err != nil {
 		return nil, withoutURL(err)
 	}
+	c.answered(resp)
 	defer resp.Body.Close()
 	a := &answer{method: r.method, path: r.path, status: resp.StatusCode}
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, r.limit+1))
@@ -148,6 +149,7 @@ func (c *Client) stream200(parent context.Context, r request, read func(io.Reade
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", r.method, r.path, withoutURL(err))
 	}
+	c.answered(resp)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		start, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what there is of it

@@ -146,6 +146,7 @@ func (s *stream) read(conn *websocket.Conn) (err error) {
 			return err
 		}
 		_ = alive("")
+		s.frames.Add(1)
 		s.cfg.Trace("received", buffer.Bytes())
 		s.receive(kind, buffer.Bytes())
 	}

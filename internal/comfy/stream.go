@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,6 +29,7 @@ type stream struct {
 	cfg      Config
 	clientID string
 	log      *zap.Logger
+	frames   atomic.Uint64 // that were read
 
 	// again starts the attempts over after they were used up.
 	again chan struct{}

@@ -36,6 +36,7 @@ func (c *Client) View(ctx context.Context, o Output) (body io.ReadCloser, size i
 		quit()
 		return nil, 0, fmt.Errorf("view %s: %w", o.Filename, causeOr(ctx, withoutURL(err)))
 	}
+	c.answered(resp)
 	v := &viewed{ctx: ctx, body: resp.Body, idle: idle, quit: quit}
 	if resp.StatusCode == http.StatusOK {
 		return v, resp.ContentLength, nil
