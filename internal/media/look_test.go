@@ -11,6 +11,19 @@ import (
 	"time"
 )
 
+// A FLAC file that ends with its first block is one all the same.
+func TestLookAtAShortFLAC(t *testing.T) {
+	body, err := os.ReadFile(filepath.Join("testdata", "sound.flac"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body = bytes.Clone(body[:42])
+	body[4] |= 0x80 // the last block of its metadata
+	if got := Look(bytes.NewReader(body), 42); got.MIME != "audio/flac" || got.Duration != 1500*time.Millisecond {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // The files in testdata were written by ffmpeg and avifenc: 64 x 48 pixels, ten
 // frames a second for 1.2 s, and a tone of 1.5 s.
 func TestLook(t *testing.T) {

@@ -23,6 +23,7 @@ func readWAV(c *cursor, info *Info) {
 }
 
 func readFLAC(c *cursor, info *Info) {
+	info.MIME = "audio/flac" // also where nothing follows the first block
 	c.skip(4)
 	if c.byte()&0x7f != 0 {
 		return
