@@ -50,7 +50,7 @@ func (s *store) adoptEndedLocked(r *record) {
 		o := ended(failed, &job.Failure{
 			Kind: "delivery", Cause: "output_fetch_failed", Retryable: true, Attempts: r.attempts,
 			Message: "the result was lost with the file that it was kept in; send the job again",
-		})
+		}, job.Timings{})
 		r.state, r.outcome = o.state, o
 		s.saveLocked(r, false)
 	}
@@ -76,7 +76,7 @@ func (s *store) adoptRunningLocked(r *record, now time.Time) {
 		Kind: "internal", Cause: "pod_lost", Attempts: r.attempts,
 		Message: fmt.Sprintf("comfyvisor itself came to a sudden end, %d times, while this job ran; "+
 			"look at the workflow's custom nodes, and at the memory of the pod", r.lost),
-	}))
+	}, job.Timings{}))
 }
 
 func (s *store) adoptQueuedLocked(r *record) {

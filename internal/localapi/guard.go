@@ -126,7 +126,7 @@ func (s *Server) anybody(r *http.Request) bool {
 	if dir == docFiles || slices.Contains(docPaths, r.URL.Path) {
 		return true
 	}
-	return s.cfg.Page != nil && (r.URL.Path == "/" || strings.HasPrefix(dir, pageFiles) && (name == "" || path.Ext(name) != ""))
+	return s.cfg.Page != nil && (r.URL.Path == "/" || dir == pageFiles && (name == "" || path.Ext(name) != ""))
 }
 
 func (s *Server) isToken(given string) bool {

@@ -196,3 +196,15 @@ func TestStatusSyncAnswersWhenTheJobEnds(t *testing.T) {
 	a.want(http.StatusNotFound, "GET", "/status-sync/nobody", "")
 	a.want(http.StatusBadRequest, "GET", "/status-sync/"+id+"?wait=1", "")
 }
+
+// The result of a job that failed tells where its time went, as a completed one does.
+func TestFailureTellsItsTimes(t *testing.T) {
+	a := serve(t, Config{SpoolDir: t.TempDir()})
+	id := a.submitJob()
+	a.takeOne()
+	a.done(job.Result{ID: id, Failure: &job.Failure{Kind: "workflow", Cause: "node_failed", Message: "no"}, Timings: job.Timings{Prepare: 1e6, Execute: 3e6}})
+	body := string(a.want(http.StatusOK, "GET", "/status/"+id, "").body)
+	if !strings.Contains(body, `"timings":{"prepare":1,`) {
+		t.Errorf("got %s", body)
+	}
+}

@@ -14,11 +14,10 @@ import (
 // error the outcome is that of a job whose result is lost.
 func (s *Server) outcome(ctx context.Context, r job.Result) (outcome, error) {
 	if f := r.Failure; f != nil {
-		o := ended(failed, f)
+		o := ended(failed, f, r.Timings)
 		if f.Cause == causeTimeout {
 			o.state = timedOut
 		}
-		o.timings = r.Timings
 		return o, nil
 	}
 	body, err := payload.Output(r.Output, r.Timings)
@@ -57,9 +56,10 @@ func valuesOf(o *job.Output) json.RawMessage {
 	return text
 }
 
-// ended returns the outcome of a job that f kept from completing.
-func ended(s state, f *job.Failure) outcome {
-	o := outcome{state: s, failure: f.Message, cause: f.Cause, attempts: f.Attempts}
+// ended returns the outcome of a job that f kept from completing, after phases
+// that took that long.
+func ended(s state, f *job.Failure, t job.Timings) outcome {
+	o := outcome{state: s, failure: f.Message, cause: f.Cause, attempts: f.Attempts, timings: t}
 	plain := *f
 	if f.Details != nil {
 		text, err := json.Marshal(f.Details)
@@ -68,7 +68,7 @@ func ended(s state, f *job.Failure) outcome {
 		}
 		o.details, plain.Details = text, json.RawMessage(text)
 	}
-	body, err := payload.Failure(&plain, job.Timings{})
+	body, err := payload.Failure(&plain, t)
 	if err != nil { // all that it is made of can be written
 		return o
 	}
@@ -84,5 +84,5 @@ func lost(err error) outcome {
 		f.Cause, f.Retryable = "result_too_large", false
 		f.Message = err.Error() + "; store outputs in S3 to get URLs instead"
 	}
-	return ended(failed, f)
+	return ended(failed, f, job.Timings{})
 }

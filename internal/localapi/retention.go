@@ -59,7 +59,7 @@ func (s *store) expireLocked(now time.Time) {
 		s.endLocked(r, ended(timedOut, &job.Failure{
 			Kind: "internal", Cause: "expired", Retryable: true,
 			Message: fmt.Sprintf("the job waited in the queue for its whole ttl of %v; send it again, with a longer policy.ttl", r.policy.ttl),
-		}))
+		}, job.Timings{}))
 		return true
 	})
 }

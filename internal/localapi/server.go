@@ -175,7 +175,7 @@ func (s *Server) stop() {
 	s.store.close(ended(failed, &job.Failure{
 		Kind: "internal", Cause: "worker_shutdown", Retryable: true,
 		Message: "the server shut down before the job began; send it again",
-	}))
+	}, job.Timings{}))
 	close(s.closing)
 
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Grace)
