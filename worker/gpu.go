@@ -23,12 +23,32 @@ type gpu struct {
 	queued  []string // submitted and not known to run, in ComfyUI's order
 }
 
-func (g *gpu) next(f gpuerror.Finding, job string) gpuerror.Action {
+// raised takes what is known to be of a job.
+func (g *gpu) raised(f gpuerror.Finding, job string) gpuerror.Action {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	action, history := g.history.Next(f, job)
 	g.history = history
 	return action
+}
+
+// told takes what a line of the process said. It may be here before the events
+// that the running job has ended and the next one has begun.
+func (g *gpu) told(f gpuerror.Finding) gpuerror.Action {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	jobs := g.jobs()
+	action, history := g.history.Next(f, jobs[0], jobs[1:]...)
+	g.history = history
+	return action
+}
+
+// jobs are the one that runs, "" for none, and those behind it.
+func (g *gpu) jobs() []string {
+	if g.job == "" && len(g.queued) > 0 {
+		return g.queued
+	}
+	return append([]string{g.job}, g.queued...)
 }
 
 func (g *gpu) submitted(job string) {
@@ -63,10 +83,7 @@ func (g *gpu) forget(job string) {
 func (s *Slot) Running() string {
 	s.gpu.mu.Lock()
 	defer s.gpu.mu.Unlock()
-	if s.gpu.job == "" && len(s.gpu.queued) > 0 {
-		return s.gpu.queued[0]
-	}
-	return s.gpu.job
+	return s.gpu.jobs()[0]
 }
 
 // atWork is the job that is known to run, "" for none.
@@ -96,7 +113,7 @@ func (s *Slot) Told(line string) {
 	if f.Verdict == gpuerror.Leave {
 		return
 	}
-	switch poison := (&poisonError{f}); s.gpu.next(f, s.Running()) {
+	switch poison := (&poisonError{f}); s.gpu.told(f) {
 	case gpuerror.Relaunch, gpuerror.Rerun:
 		s.Condemn(poison)
 	case gpuerror.GiveUp:
@@ -124,10 +141,10 @@ func (l *life) judgeGPU(err error) (poison error, rerun bool) {
 		return nil, false
 	}
 	f := gpuerror.Exception(node.ExceptionType, node.Message)
-	action := l.slot.gpu.next(f, l.job.ID)
+	action := l.slot.gpu.raised(f, l.job.ID)
 	if action == gpuerror.Probe && l.gpuAnswersBadly() {
 		f = f.Confirmed()
-		action = l.slot.gpu.next(f, l.job.ID)
+		action = l.slot.gpu.raised(f, l.job.ID)
 	}
 	if action != gpuerror.None {
 		l.log.Warn("gpu error", zap.Stringer("verdict", f.Verdict), zap.Stringer("action", action), zap.String("reason", f.Why))

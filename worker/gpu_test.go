@@ -28,3 +28,30 @@ func TestLinesBeforeTheStartOfAJobAreItsOwn(t *testing.T) {
 		t.Errorf("%q runs, want none", got)
 	}
 }
+
+// With a prompt waiting behind the running one, the line that the worker thread
+// has ended may be here before the events that the first has ended and the second
+// begun. The second, which ends that of the next process as well, is to blame, and
+// not the host.
+func TestLinesOfAJobBehindTheRunningOneBlameNoHost(t *testing.T) {
+	const line = "Exception in thread Thread-1 (prompt_worker):"
+	condemned := 0
+	s := &Slot{
+		Condemn: func(error) { condemned++ },
+		GiveUp:  func(reason error) { t.Errorf("the pod was given up: %v", reason) },
+	}
+	s.Launched()
+	s.gpu.submitted("good")
+	s.gpu.submitted("poison")
+	s.gpu.started("good")
+	s.Told(line)
+	s.gpu.ended("good")
+	s.gpu.succeeded()
+	s.gpu.ended("poison")
+	s.Launched()
+	s.gpu.submitted("poison")
+	s.Told(line)
+	if condemned != 2 {
+		t.Errorf("condemned %d times, want 2", condemned)
+	}
+}

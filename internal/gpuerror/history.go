@@ -1,5 +1,7 @@
 package gpuerror
 
+import "slices"
+
 // An Action is what a finding asks for after what came before it.
 type Action int
 
@@ -45,13 +47,13 @@ type History struct {
 	doubtJob string // the last job failed by an error that nobody could place
 
 	// Of those before it as well:
-	poisoned bool   // one was poisoned, and no job has succeeded since
-	poisoner string // the last job that ran in one as it was poisoned
+	poisoned  bool     // one was poisoned, and no job has succeeded since
+	poisoners []string // the last jobs of which one ran as it was poisoned
 }
 
 // Launched returns the history when a process starts, whatever ended the last.
 func (h History) Launched() History {
-	return History{poisoned: h.poisoned, poisoner: h.poisoner}
+	return History{poisoned: h.poisoned, poisoners: h.poisoners}
 }
 
 // Succeeded returns the history after a job that ComfyUI finished well.
@@ -59,7 +61,7 @@ func (h History) Succeeded() History {
 	if h.ending != None {
 		return h
 	}
-	return History{served: true, poisoner: h.poisoner}
+	return History{served: true, poisoners: h.poisoners}
 }
 
 // Next returns what to do about a finding, met while job ran ("" for none). One
@@ -67,24 +69,28 @@ func (h History) Succeeded() History {
 // kernel. So once a process is to end, the job it was decided on gets the same
 // answer again, and another job that the GPU fails in it a rerun. Lines outside
 // of jobs ask for nothing more, unless the GPU is lost.
-func (h History) Next(f Finding, job string) (Action, History) {
+//
+// A line does not say which job it is of. Behind are those that may have followed
+// job unseen: the next process that one of them poisons is its doing, and not the
+// host's.
+func (h History) Next(f Finding, job string, behind ...string) (Action, History) {
 	if h.ending != None && f.Verdict != Lost {
 		return h.again(f, job), h
 	}
 	switch f.Verdict {
 	case Unknown:
-		return h.doubt(None, job)
+		return h.doubt(None, job, behind)
 	case Suspect:
-		return h.doubt(Probe, job)
+		return h.doubt(Probe, job, behind)
 	case Free:
 		return h.outOfMemory(job)
 	case Restart:
-		return h.poison(job)
+		return h.poison(job, behind)
 	case Host:
 		if job == "" && !h.served {
 			return h.end(GiveUp, job)
 		}
-		return h.poison(job)
+		return h.poison(job, behind)
 	case Lost:
 		return h.end(GiveUp, job)
 	default:
@@ -105,9 +111,9 @@ func (h History) again(f Finding, job string) Action {
 
 // doubt takes the first error that nobody can place for the job's own, and one
 // of another job right after it for the process's.
-func (h History) doubt(first Action, job string) (Action, History) {
+func (h History) doubt(first Action, job string, behind []string) (Action, History) {
 	if h.doubtJob != "" && job != "" && job != h.doubtJob {
-		return h.poison(job)
+		return h.poison(job, behind)
 	}
 	if job != "" {
 		h.doubtJob = job
@@ -129,17 +135,17 @@ func (h History) outOfMemory(job string) (Action, History) {
 // poison tells the three who may be at fault apart. A job that poisons a second
 // process is to blame. Two processes in a row that did nothing but get poisoned,
 // by whatever else, are the host's. Else it may have been chance.
-func (h History) poison(job string) (Action, History) {
+func (h History) poison(job string, behind []string) (Action, History) {
 	action := Rerun
 	switch {
-	case job != "" && job == h.poisoner:
+	case job != "" && slices.Contains(h.poisoners, job):
 		action = Relaunch
 	case h.poisoned:
 		action = GiveUp
 	}
 	h.poisoned = true
 	if job != "" {
-		h.poisoner = job
+		h.poisoners = append([]string{job}, behind...)
 	}
 	return h.end(action, job)
 }

@@ -1,6 +1,7 @@
 package gpuerror
 
 import (
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -9,7 +10,7 @@ import (
 // An event is one thing that a History hears of, and what it should say to it.
 type event struct {
 	what string // launched, succeeded, or a verdict
-	job  string
+	job  string // with those behind it after blanks
 	want Action
 }
 
@@ -23,7 +24,8 @@ func happen(h History, what, job string) (Action, History) {
 	}
 	for v := Leave; v <= Lost; v++ {
 		if v.String() == what {
-			return h.Next(Finding{Verdict: v}, job)
+			jobs := strings.Split(job, " ")
+			return h.Next(Finding{Verdict: v}, jobs[0], jobs[1:]...)
 		}
 	}
 	panic(what)
@@ -59,6 +61,10 @@ func TestHistory(t *testing.T) {
 		{"poisoned again before any job", []event{{"restart", "a", Rerun}, launched, {"restart", "", GiveUp}}},
 		{"poisoned by one job twice, then by another", []event{{"restart", "a", Rerun}, launched, {"restart", "a", Relaunch}, launched, {"restart", "b", GiveUp}}},
 		{"poisoned by one job, idle, then by that job again", []event{{"restart", "a", Rerun}, launched, succeeded, {"restart", "", Rerun}, launched, {"restart", "a", Relaunch}}},
+		{"laid to the job before the one that did it", []event{{"restart", "a b", Rerun}, {"restart", "b", Rerun}, launched, {"restart", "b", Relaunch}, launched, succeeded}},
+		{"laid to the job before, which then runs well", []event{{"restart", "a b", Rerun}, launched, succeeded, {"restart", "b", Relaunch}, launched, succeeded}},
+		{"a job with another behind it, then that one and a third", []event{{"restart", "a b", Rerun}, launched, {"restart", "b", Relaunch}, launched, {"restart", "c", GiveUp}}},
+		{"poisoned by whatever runs, and jobs behind", []event{{"restart", "a b", Rerun}, launched, {"restart", "c d", GiveUp}}},
 		{"a late success of the old process", []event{{"restart", "a", Rerun}, succeeded, launched, {"restart", "", GiveUp}}},
 		{"out of memory is no poison", []event{{"free", "a", FreeMemory}, {"free", "b", FreeMemory}, {"free", "c", Relaunch}, launched, {"restart", "d", Rerun}}},
 

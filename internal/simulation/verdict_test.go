@@ -89,9 +89,6 @@ func (r *run) mayGiveUp() bool {
 		if j.spoils {
 			n++
 		}
-		if j.spoils && r.plan.setup.prefetch { // its first process may be laid to the job before it
-			n++
-		}
 	}
 	for _, f := range r.fired {
 		if f.acted != nil && f.fault.excuse.condemns {
