@@ -168,8 +168,8 @@ func (s *soak) comfyHostPID() int {
 	return 0
 }
 
-// strays are processes that are neither comfyvisor nor ComfyUI nor descend from
-// the latter.
+// strays are processes that are neither comfyvisor nor its decoy nor ComfyUI nor
+// descend from the latter.
 func (s *soak) strays() []soakProcess {
 	all := s.processes()
 	family := []int{s.cmd.Process.Pid, s.comfyHostPID()}
@@ -181,7 +181,14 @@ func (s *soak) strays() []soakProcess {
 			}
 		}
 	}
-	return slices.DeleteFunc(all, func(p soakProcess) bool { return slices.Contains(family, p.pid) })
+	return slices.DeleteFunc(all, func(p soakProcess) bool { return slices.Contains(family, p.pid) || p.isDecoy() })
+}
+
+// isDecoy tells whether it is the process that the out-of-memory killer is to
+// take in place of comfyvisor.
+func (p soakProcess) isDecoy() bool {
+	args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid)) // or it has ended
+	return strings.HasSuffix(string(args), "\x00"+decoyCommand+"\x00")
 }
 
 // zombieLimit is how long comfyvisor may leave a dead child; the bound allows
