@@ -82,6 +82,7 @@ func (l *life) tryInside(inside context.Context, in input, a *attempt) error {
 	if err := l.makeRoom(inside, len(in.files)); err != nil {
 		return err
 	}
+	l.startClean(inside, a)
 	if err := l.upload(inside, in.files, a); err != nil {
 		return err
 	}

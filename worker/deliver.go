@@ -123,6 +123,16 @@ func (s *Slot) remove(a *attempt) error {
 	return err
 }
 
+// startClean removes outputs that stand where those of an attempt will be. They
+// are of an earlier comfyvisor on the same disk, which was killed in its attempt
+// at the same job and began to count with the same number.
+func (l *life) startClean(ctx context.Context, a *attempt) {
+	_, err := touch(ctx, &l.slot.volume, cleanUpLimit, func() (struct{}, error) {
+		return struct{}{}, removeLocal(l.slot.OutputDir, a.folder)
+	})
+	l.note("remove earlier outputs", err)
+}
+
 func (l *life) note(what string, err error) {
 	if err != nil {
 		l.log.Debug("leftovers of a job stay", zap.String("step", what), zap.Error(err))

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -100,6 +101,19 @@ func TestLeftoversAreOldAndOurs(t *testing.T) {
 	want = []string{"3d/in.png", running.prefix + "in.png", "in.png"}
 	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), below(t, s.InputDir)); diff != "" {
 		t.Errorf("inputs (-want +got):\n%s", diff)
+	}
+}
+
+// What a comfyvisor that was killed left of its attempt at a job is not told as an output of the next one's, which has the same name.
+func TestFault_R6_OutputsOfAKilledAttempt(t *testing.T) {
+	p := startPod(t, comfytest.Config{}, nil)
+	left := filepath.Join(p.slot.OutputDir, newAttempt("again", 1).folder)
+	if err := errors.Join(os.MkdirAll(left, 0o755), os.WriteFile(filepath.Join(left, "ComfyUI_00001_.bin"), []byte("half"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	d := p.do("again", simulated("SimFiles", `{"count":1,"bytes":10,"filename_prefix":"ComfyUI"}`))
+	if d.Failure != nil || len(d.Output.Files) != 1 || d.Output.Files[0].Content.Size != 10 {
+		t.Errorf("delivered %+v, %+v; want one file of 10 bytes", d.Output, d.Failure)
 	}
 }
 
