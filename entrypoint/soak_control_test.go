@@ -17,7 +17,7 @@ import (
 // fail proves nothing.
 func TestSoakOracleSeesWhatIsPlanted(t *testing.T) {
 	t.Parallel()
-	s := startSoak(t, comfytest.V0330)
+	s := startSoak(t, comfytest.V0330, false)
 	jobs := soakOfEachKind()
 	for i := range jobs {
 		jobs[i].submit(s.q)
@@ -163,11 +163,12 @@ func TestSoakPlanHasEverything(t *testing.T) {
 func TestSoakLossesAreThoseOfTheJobsLife(t *testing.T) {
 	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
 	s := &soak{losses: []soakLoss{
-		{at(0), at(1), 1, ""}, {at(2), at(3), 1, ""}, {at(4), at(9), 2, "other"}, {at(4), at(9), 2, "a"}, {at(7), at(8), 1, ""},
+		{at(0), at(1), 1, "", false}, {at(2), at(3), 1, "", false}, {at(4), at(9), 2, "other", false},
+		{at(4), at(9), 2, "a", false}, {at(7), at(8), 1, "", true},
 	}}
 	j := soakJob{id: "a"}
 	seen := runpodtest.Job{Handouts: []runpodtest.Handout{{At: at(3)}}, Outcome: &runpodtest.Outcome{At: at(6)}}
-	if got := s.lossesOf(&j, seen); got != 3 {
-		t.Errorf("%d losses, want 3", got)
+	if got, replaced := s.lossesOf(&j, seen); got != 3 || replaced {
+		t.Errorf("%d losses, the pod replaced: %v; want 3, false", got, replaced)
 	}
 }

@@ -25,6 +25,8 @@ type soakFault struct {
 	// queue is given to the queue; lasts becomes how long it holds, if it has no
 	// number of times.
 	queue []runpodtest.Fault
+	// ends is the signal that ends the pod, which is followed by another.
+	ends syscall.Signal
 	// redeliver hands out a job a second time: the one at hand, or one that is done.
 	redeliver string
 
@@ -57,6 +59,8 @@ func soakFaults() []soakFault {
 		soakOfProcess("block", 2, comfytest.Fault{Do: "block"}, 200*time.Millisecond, 800*time.Millisecond, 0),
 		soakOfProcess("teardown", 1, comfytest.Fault{Do: "teardown", Status: 1}, 0, 0, 1),
 		soakOfProcess("exit 0", 1, comfytest.Fault{Do: "exit"}, 0, 0, 1),
+		{name: "pod: SIGTERM", weight: 3, ends: syscall.SIGTERM, losses: 1, span: deathSpan},
+		{name: "pod: SIGKILL", weight: 3, ends: syscall.SIGKILL, losses: 1, span: deathSpan},
 		soakOfProcess("wipe history", 1, comfytest.Fault{Do: "wipe"}, 0, 0, 1),
 	}
 	for _, do := range []string{"cut", "close", "silent", "no-end", "twice", "shuffle", "foreign", "garbage", "oversize", "refuse", "reset"} {

@@ -16,6 +16,7 @@ type soakLoss struct {
 	from, to time.Time
 	attempts int
 	job      string // that brought it, "" for none
+	replaced bool   // the pod was replaced by another
 }
 
 // A soakPending is a fault that waits in ComfyUI for its occasion.
@@ -51,11 +52,15 @@ func (s *soak) inject(f *soakFault, j *soakJob) {
 		s.q.Inject(fault)
 		took = true // the ledger of the queue tells how often
 	}
+	if f.ends != 0 {
+		s.replace(f.ends)
+		took = true
+	}
 	if f.redeliver != "" {
 		took = s.redeliver(f.redeliver, j)
 	}
 	if f.losses > 0 {
-		s.losses = append(s.losses, soakLoss{now, time.Now().Add(f.span), f.losses, ""})
+		s.losses = append(s.losses, soakLoss{now, time.Now().Add(f.span), f.losses, "", f.ends != 0})
 	}
 	s.counts.injected(f.name, took)
 }
@@ -152,21 +157,25 @@ func (s *soak) redeliver(which string, j *soakJob) bool {
 // noteDeaths takes down when a job may have ended its ComfyUI by itself.
 func (s *soak) noteDeaths(j *soakJob, seen runpodtest.Job) {
 	if j.deaths > 0 && len(seen.Handouts) > 0 && seen.Outcome != nil {
-		s.losses = append(s.losses, soakLoss{seen.Handouts[0].At, lastWord(seen).Add(2 * time.Second), j.deaths, j.id})
+		s.losses = append(s.losses, soakLoss{seen.Handouts[0].At, lastWord(seen).Add(2 * time.Second), j.deaths, j.id, false})
 	}
 }
 
-// lossesOf counts the attempts that a job may have lost through others.
-func (s *soak) lossesOf(j *soakJob, seen runpodtest.Job) (n int) {
+// lossesOf counts the attempts that a job may have lost through others, and
+// tells whether its pod may have been replaced.
+func (s *soak) lossesOf(j *soakJob, seen runpodtest.Job) (n int, replaced bool) {
 	if len(seen.Handouts) == 0 || seen.Outcome == nil {
-		return 0
+		return 0, false
 	}
+	last := lastWord(seen)
 	for _, l := range s.losses {
-		if l.job != j.id && !l.to.Before(seen.Handouts[0].At) && !l.from.After(lastWord(seen)) {
+		after := l.from.After(last) && !last.IsZero()
+		if l.job != j.id && !l.to.Before(seen.Handouts[0].At) && !after {
 			n += l.attempts
+			replaced = replaced || l.replaced
 		}
 	}
-	return n
+	return n, replaced
 }
 
 // lastWord is when the worker was done with a job: its first answer that was

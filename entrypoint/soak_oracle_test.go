@@ -19,6 +19,8 @@ type soakSeen struct {
 	starts, ends [soakAttempts][]comfytest.Execution
 	// losses is how many attempts faults from outside may have cost.
 	losses int
+	// replaced tells whether its pod may have been replaced meanwhile.
+	replaced bool
 }
 
 // judge returns everything that is wrong with what became of a job, nothing if
@@ -32,7 +34,7 @@ func (j *soakJob) judge(seen soakSeen) []string {
 		say("it never ended")
 		return wrong
 	}
-	if lawful := j.lawful(seen.losses); !slices.Contains(lawful, outcome) {
+	if lawful := j.lawful(seen); !slices.Contains(lawful, outcome) {
 		say("it ended as %q, lawful are %q", outcome, lawful)
 	}
 	for n := range seen.starts {
@@ -44,7 +46,7 @@ func (j *soakJob) judge(seen soakSeen) []string {
 		say("it was run again though nothing was lost")
 	}
 	if outcome == soakCancelled {
-		if seen.wasTaken() && len(seen.queue.Posts) == 0 {
+		if seen.wasTaken() && len(seen.queue.Posts) == 0 && !seen.replaced {
 			say("it was canceled and its worker never answered")
 		}
 		return wrong
@@ -68,11 +70,15 @@ func (seen soakSeen) wasTaken() bool {
 	return slices.ContainsFunc(seen.queue.Handouts, func(h runpodtest.Handout) bool { return !h.Torn })
 }
 
-// lawful are the outcomes that so many losses allow. One loss is made good by a
-// second attempt, and two are not.
-func (j *soakJob) lawful(losses int) []string {
+// lawful are the outcomes that what happened to the job allows. One loss is made
+// good by a second attempt, and two are not. A pod that is told to stop may fail
+// what it has begun.
+func (j *soakJob) lawful(seen soakSeen) []string {
 	lawful := slices.Clone(j.outcomes)
-	if losses > 0 && losses+j.deaths >= 2 && j.outcomes[0] != worker.CauseBadInput {
+	if seen.replaced {
+		lawful = append(lawful, worker.CauseShutdown)
+	}
+	if seen.losses > 0 && seen.losses+j.deaths >= 2 && j.outcomes[0] != worker.CauseBadInput {
 		lawful = append(lawful, worker.CauseCrashed, worker.CausePoisoned, worker.CauseHistory)
 	}
 	return lawful

@@ -19,6 +19,7 @@ import (
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
 	"github.com/comfyvisor/comfyvisor/internal/comfytest"
 	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
+	"github.com/comfyvisor/comfyvisor/internal/s3test"
 )
 
 // soakKey is the queue's key, which must never be told.
@@ -27,10 +28,15 @@ const soakKey = "rpa_soak_canary_0123456789"
 // A soak is one comfyvisor, the first process of its namespace, between a
 // simulated queue and a simulated ComfyUI.
 type soak struct {
-	*program
+	*program            // the pod of now
+	t        *testing.T // of all of them
+	binary   string
+	pods     int // so far
+
 	q      *runpodtest.Server
-	script string // what the next incarnation does
-	space  string // the PID namespace, "" if there is none of its own
+	bucket *s3test.Gateway // nil if results carry their files
+	script string          // what the next incarnation does
+	space  string          // the PID namespace, "" if there is none of its own
 	base   soakRest
 	jobs   int // submitted so far
 
@@ -64,35 +70,48 @@ func needSpace(t *testing.T) {
 	}
 }
 
-func startSoak(t *testing.T, version string) *soak {
+// startSoak starts a pod with ComfyUI of a version, and with a bucket or without.
+func startSoak(t *testing.T, version string, bucket bool) *soak {
 	t.Helper()
 	needSpace(t)
-	s := &soak{records: make(map[string]soakRecord), script: filepath.Join(t.TempDir(), "script.json"), counts: newSoakCounts(version)}
+	s := &soak{t: t, pods: 1, records: make(map[string]soakRecord), script: filepath.Join(t.TempDir(), "script.json"), counts: newSoakCounts(version)}
 	s.q = runpodtest.NewServer(t, runpodtest.Config{
 		APIKey: soakKey, Hold: 10 * time.Second, HoldStop: 10 * time.Second,
 		Lease: 4 * time.Second, PingInterval: time.Second, Result: s.accept,
 	})
 	s.play(nil)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	s.binary = *soakBinary
+	if s.binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.binary = self
 	}
-	s.program = start(t, options{
-		pid1: true, binary: "/bin/sh", args: []string{"-c", intoSpace, self},
-		env: with(s.q.Env(), "SIMCOMFY_VERSION", version, "SIMCOMFY_SCRIPT", s.script, "SIMCOMFY_TEARDOWN", "50ms",
-			"RESTART_BACKOFF_MAX", "200ms", "RESTART_BOOT_FAILURES", "50", "LIVENESS_INTERVAL", "250ms", "LIVENESS_SILENCE", "20s",
-			"WEBSOCKET_RECONNECT_DELAY_S", "1", "PROGRESS_INTERVAL", "100ms"),
-	})
+	env := with(s.q.Env(), "SIMCOMFY_VERSION", version, "SIMCOMFY_SCRIPT", s.script, "SIMCOMFY_TEARDOWN", "50ms",
+		"RESTART_BACKOFF_MAX", "200ms", "RESTART_BOOT_FAILURES", "50", "LIVENESS_INTERVAL", "250ms", "LIVENESS_SILENCE", "20s",
+		"WEBSOCKET_RECONNECT_DELAY_S", "1", "PROGRESS_INTERVAL", "100ms", "SIMCOMFY_LEDGER", filepath.Join(t.TempDir(), "ledger.jsonl"))
+	if bucket {
+		s.bucket = s3test.Start(t)
+		env = with(env, "BUCKET_ENDPOINT_URL", s.bucket.Endpoint(),
+			"BUCKET_ACCESS_KEY_ID", s.bucket.AccessKey, "BUCKET_SECRET_ACCESS_KEY", s.bucket.SecretKey)
+	}
+	s.program = start(t, options{pid1: true, binary: "/bin/sh", args: []string{"-c", intoSpace, s.binary}, env: env})
 	t.Cleanup(func() { s.shorten(200) })
 	s.waitReady()
+	s.lookAround()
+	return s
+}
+
+// lookAround begins to watch a pod that was started.
+func (s *soak) lookAround() {
 	s.space, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", s.cmd.Process.Pid))
 	s.watchZombies()
-	return s
 }
 
 // accept takes down a result. The queue calls it with each that it accepts.
 func (s *soak) accept(job string, body []byte) error {
-	r, err := readSoakRecord(body)
+	r, err := readSoakRecord(body, s.bucket)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.records[job] = r

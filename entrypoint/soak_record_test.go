@@ -9,8 +9,13 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"net/url"
+	"os"
 	"regexp"
 	"slices"
+	"strings"
+
+	"github.com/comfyvisor/comfyvisor/internal/s3test"
 )
 
 // A soakRecord is a result as the queue accepted it.
@@ -31,8 +36,8 @@ type soakFile struct {
 
 var soakTag = regexp.MustCompile(`tag-[0-9]{6}`)
 
-// readSoakRecord reads the body of a result.
-func readSoakRecord(body []byte) (soakRecord, error) {
+// readSoakRecord reads the body of a result, whose files may be in a bucket.
+func readSoakRecord(body []byte, bucket *s3test.Gateway) (soakRecord, error) {
 	type file struct{ Filename, Kind, Data string }
 	var result struct {
 		Error  string
@@ -64,10 +69,14 @@ func readSoakRecord(body []byte) (soakRecord, error) {
 			}
 			f.Data, images = images[0].Data, images[1:]
 		}
-		read, err := readSoakFile(f.Filename, f.Data)
-		if err != nil {
-			return r, err
+		raw, err := base64.StdEncoding.DecodeString(f.Data)
+		if bucket != nil {
+			raw, err = readSoakObject(bucket, f.Data)
 		}
+		if err != nil {
+			return r, fmt.Errorf("read %s: %w", f.Filename, err)
+		}
+		read := newSoakFile(f.Filename, raw)
 		r.files = append(r.files, read)
 	}
 	if len(images) > 0 {
@@ -76,17 +85,23 @@ func readSoakRecord(body []byte) (soakRecord, error) {
 	return r, nil
 }
 
-func readSoakFile(name, data string) (soakFile, error) {
-	raw, err := base64.StdEncoding.DecodeString(data)
+// readSoakObject reads what a link leads to. It has to be there by the time that
+// the link is told.
+func readSoakObject(bucket *s3test.Gateway, link string) ([]byte, error) {
+	at, err := url.Parse(link)
 	if err != nil {
-		return soakFile{}, fmt.Errorf("decode %s: %w", name, err)
+		return nil, err
 	}
+	return os.ReadFile(bucket.Path(strings.TrimPrefix(at.Path, "/"+bucket.Bucket+"/")))
+}
+
+func newSoakFile(name string, raw []byte) soakFile {
 	sum := sha256.Sum256(raw)
 	f := soakFile{name: name, sha256: hex.EncodeToString(sum[:])}
 	if img, _, err := image.Decode(bytes.NewReader(raw)); err == nil {
 		f.colour = onlyColour(img)
 	}
-	return f, nil
+	return f
 }
 
 // onlyColour returns the colour of all pixels, the zero colour if they differ.

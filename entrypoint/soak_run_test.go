@@ -15,19 +15,22 @@ import (
 )
 
 var (
-	soakJobs  = flag.Int("soak.jobs", 300, "jobs of the soak, over both generations of ComfyUI")
-	soakSeed  = flag.Uint64("soak.seed", 1, "seed of the soak; 0 takes one from the clock")
-	soakEvery = flag.Int("soak.every", 8, "mean number of jobs between two faults of the soak")
-	soakKeep  = flag.String("soak.keep", "", "directory for the logs and ComfyUI's ledgers of the soak")
+	soakJobs   = flag.Int("soak.jobs", 300, "jobs of the soak, over all its pods")
+	soakPods   = flag.Int("soak.pods", 2, "pods of the soak that run side by side")
+	soakSeed   = flag.Uint64("soak.seed", 1, "seed of the soak; 0 takes one from the clock")
+	soakEvery  = flag.Int("soak.every", 8, "mean number of jobs between two faults of the soak")
+	soakBinary = flag.String("soak.binary", "", "comfyvisor to be soaked; by default the test binary, race detector and all")
+	soakKeep   = flag.String("soak.keep", "", "directory for the logs and ComfyUI's ledgers of the soak")
 )
 
 // soakBlock is the number of jobs between two moments of rest, in which
 // everything has to be back to where it began.
-const soakBlock = 1000
+const soakBlock = 250
 
 // Jobs of all sorts run while ComfyUI is killed, frozen and made to answer
-// wrongly, and the queue breaks. Each job must end once, with its own bytes or
-// with a lawful cause, and nothing may be left of any of it.
+// wrongly, the queue breaks, and pods are stopped, killed and replaced. Each job
+// must end once, with its own bytes or with a lawful cause, and nothing may be
+// left of any of it.
 func TestSoakJobsSurviveEverything(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a soak takes its time")
@@ -36,17 +39,19 @@ func TestSoakJobsSurviveEverything(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
-	for _, version := range []string{comfytest.V0364, comfytest.V0330} {
-		t.Run(version, func(t *testing.T) {
+	for pod := range *soakPods {
+		k := soakKindOf(pod)
+		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			replay := fmt.Sprintf("go test ./entrypoint -run 'TestSoakJobsSurviveEverything/%s' -count=1 -v -soak.jobs=%d -soak.every=%d -soak.seed=%d",
-				strings.ReplaceAll(version, ".", `\.`), *soakJobs, *soakEvery, seed)
+			replay := fmt.Sprintf("go test ./entrypoint -run 'TestSoakJobsSurviveEverything/^%s$' -count=1 -v -soak.jobs=%d -soak.pods=%d -soak.every=%d -soak.seed=%d",
+				strings.ReplaceAll(k.name, ".", `\.`), *soakJobs, *soakPods, *soakEvery, seed)
 			t.Logf("replay: %s", replay)
-			s := startSoak(t, version)
+			s := startSoak(t, k.version, k.bucket)
+			s.counts.version = k.name
 			s.block(soakPlan{}.calm(12)) // warm-up
 			s.base = s.rest()
-			for block, left := 1, *soakJobs/2; left > 0; block, left = block+1, left-soakBlock {
-				s.block(newSoakPlan(newSoakRand(seed, version, block), s.jobs, min(left, soakBlock), *soakEvery))
+			for block, left := 1, *soakJobs / *soakPods; left > 0; block, left = block+1, left-soakBlock {
+				s.block(newSoakPlan(newSoakRand(seed, k.name, block), s.jobs, min(left, soakBlock), *soakEvery))
 				s.compare(s.rest())
 			}
 			s.stop()
@@ -54,6 +59,23 @@ func TestSoakJobsSurviveEverything(t *testing.T) {
 			t.Log(s.report(seed, replay))
 		})
 	}
+}
+
+// A soakPodKind is how one of the pods of a soak is set up.
+type soakPodKind struct {
+	name, version string
+	bucket        bool
+}
+
+// soakKindOf gives every other pod a bucket, and both generations of ComfyUI to
+// either sort.
+func soakKindOf(pod int) soakPodKind {
+	version := []string{comfytest.V0364, comfytest.V0330}[(pod+pod/2)%2]
+	k := soakPodKind{fmt.Sprintf("%d-%s", pod, version), version, pod%2 == 1}
+	if k.bucket {
+		k.name += "-bucket"
+	}
+	return k
 }
 
 // calm returns a plan of so many pictures and nothing else.
@@ -163,7 +185,8 @@ func (s *soak) judge(jobs []soakJob) {
 
 // see gathers what is known of a job.
 func (s *soak) see(j *soakJob, queue runpodtest.Job, starts, ends map[string][]comfytest.Execution) soakSeen {
-	seen := soakSeen{queue: queue, record: s.record(j.id), losses: s.lossesOf(j, queue)}
+	seen := soakSeen{queue: queue, record: s.record(j.id)}
+	seen.losses, seen.replaced = s.lossesOf(j, queue)
 	for n := range seen.starts {
 		id := comfy.PromptID(j.id, n+1)
 		seen.starts[n], seen.ends[n] = starts[id], ends[id]
