@@ -28,7 +28,7 @@ func locate(t Template, worker string) (location, error) {
 		return location{}, fmt.Errorf("%s is empty: set it to the URL that the queue gives its workers", t.Name)
 	}
 	path, query, _ := strings.Cut(text, "?")
-	l := location{path: path, query: strings.Trim(query, "&")}.fill(workerPlace, worker)
+	l := location{path: escaped(path), query: strings.Trim(query, "&")}.fill(workerPlace, worker)
 
 	u, err := url.Parse(l.fill(idPlace, "id").with())
 	switch {
@@ -42,6 +42,26 @@ func locate(t Template, worker string) (location, error) {
 		return location{}, fmt.Errorf("%s has white space in its query", t.Name)
 	}
 	return l, nil
+}
+
+// escaped escapes what may not stand in the path of a URL. Left as it is it would
+// make net/url escape the whole path anew, in which a slash of an id is then one
+// of the path.
+func escaped(text string) string {
+	scheme, rest, _ := strings.Cut(text, "://")
+	host, path, found := strings.Cut(rest, "/")
+	if !found {
+		return text
+	}
+	var b strings.Builder
+	for _, c := range []byte(path) {
+		if c >= 0x80 || strings.IndexByte(" \"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return scheme + "://" + host + "/" + b.String()
 }
 
 // parseReason is what url.Parse objects to, without the URL or parts of it.
