@@ -30,6 +30,12 @@ func (c *Client) jitter(n int) time.Duration {
 	return max(soonest, time.Duration(rand.Int64N(int64(top)+1)))
 }
 
+// spread makes a pause that a queue has asked for up to a third longer, because
+// it asks all of its workers for the same.
+func spread(asked time.Duration) time.Duration {
+	return asked + time.Duration(rand.Int64N(int64(asked/3)+1))
+}
+
 // sleep waits for d and reports whether ctx lasted that long.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {

@@ -53,7 +53,7 @@ type Config struct {
 	BackoffFirst time.Duration // 250 ms: bound of the pause after the first failure...
 	BackoffMax   time.Duration // 15 s: ...doubling up to this one
 	Throttled    time.Duration // 5 s: pause after 429 without Retry-After
-	RetryAfter   time.Duration // 60 s: longest Retry-After that is honoured
+	RetryAfter   time.Duration // 60 s: longest Retry-After that is honoured, up to a third longer
 	Unauthorized time.Duration // 30 s: pause between takes while the key is refused
 
 	StopFloor       time.Duration // 1 s: between two polls of the stop channel

@@ -80,7 +80,7 @@ func (c *Client) deliver(ctx context.Context, a answer) error {
 		case refused:
 			return fmt.Errorf("deliver result of job %s, %d bytes: %w", a.id, a.body.Size(), err)
 		}
-		pause := max(c.jitter(n), min(retryAfterOf(err), c.cfg.RetryAfter))
+		pause := max(c.jitter(n), spread(min(retryAfterOf(err), c.cfg.RetryAfter)))
 		if p.over(err, pause) || !sleep(ctx, pause) {
 			return fmt.Errorf("deliver result of job %s, %d bytes, given up after try %d: %w", a.id, a.body.Size(), n, err)
 		}

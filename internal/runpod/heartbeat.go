@@ -8,7 +8,9 @@ import (
 	"time"
 )
 
-// beatRetries is how often a heartbeat is repeated at once.
+// beatRetries is how often a heartbeat is repeated at once, unless the one before
+// it was not answered either: a queue that is down is not asked four times as
+// often as one that works.
 const beatRetries = 3
 
 // beat sends a heartbeat now and at each interval until ctx ends. One is out at
@@ -46,7 +48,7 @@ func (c *Client) heartbeat(ctx context.Context) {
 		c.beats.note(err)
 		status := statusOf(err)
 		passing := status == 0 || status == http.StatusTooManyRequests || status >= 500
-		if err == nil || !passing || n > beatRetries || !sleep(bounded, c.jitter(n)) {
+		if err == nil || !passing || n > beatRetries || c.beats.lasting(beatRetries+2) != nil || !sleep(bounded, c.jitter(n)) {
 			return
 		}
 	}

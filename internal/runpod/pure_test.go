@@ -214,6 +214,23 @@ func TestBoundDoublesUpToItsLimit(t *testing.T) {
 	}
 }
 
+func TestSpreadIsNeverEarlyAndNotAllAtOnce(t *testing.T) {
+	seen := make(map[time.Duration]bool)
+	for range 100 {
+		d := spread(30 * time.Second)
+		if d < 30*time.Second || d > 40*time.Second {
+			t.Fatalf("30 s became %s", d)
+		}
+		seen[d] = true
+	}
+	if len(seen) < 50 {
+		t.Errorf("100 workers wait for %d different times", len(seen))
+	}
+	if d := spread(0); d != 0 {
+		t.Errorf("nothing became %s", d)
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	tests := map[string]time.Duration{

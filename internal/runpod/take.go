@@ -166,7 +166,7 @@ func (c *Client) afterError(err error, n int) time.Duration {
 	case statusOf(err) == http.StatusTooManyRequests && asked == 0:
 		return c.cfg.Throttled
 	case asked > 0:
-		return asked
+		return spread(asked)
 	}
 	return c.jitter(n)
 }
