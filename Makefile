@@ -25,13 +25,17 @@ build: ## Build bin/comfyvisor and bin/fakecomfy, both static
 demo: build ## Run a job, kill ComfyUI in the middle of another, and leave the API running (DEMO_ONCE=1 ends by itself)
 	@$(GO) run ./examples/demo
 
-.PHONY: browser-deps
-browser-deps: ## Install the browser in which the page is tested, where there is none (Debian, root)
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
-	  apt-get update -q && apt-get install -yq --no-install-recommends chromium fonts-dejavu-core; }
+.PHONY: test-deps
+test-deps: ## Install what the tests need beside Go, where it is not there: a browser, node and npm (Debian, root)
+	@missing=; \
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="chromium fonts-dejavu-core"; \
+	command -v node >/dev/null && command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	test -z "$$missing" || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || \
+	  { echo "the tests need $$missing: install them, or run make test-deps as root on Debian"; exit 1; }; \
+	  apt-get update -q && apt-get install -yq --no-install-recommends $$missing; }
 
 .PHONY: test
-test: ## Run all tests, with the race detector where there is a C compiler
+test: test-deps ## Run all tests, with the race detector where there is a C compiler
 	$(TEST) ./...
 	$(GO) test ./internal/simulation -run '^TestSimulation$$' -count=1 -sim.n=20000
 

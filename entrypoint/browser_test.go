@@ -31,7 +31,7 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	t.Fatal("the page is tested in a real browser, and there is no chromium: run make browser-deps, or apt-get install chromium")
+	t.Fatal("the page is tested in a real browser, and there is no chromium: run make test-deps, or apt-get install chromium")
 	return ""
 }
 
