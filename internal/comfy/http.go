@@ -97,6 +97,11 @@ func (c *Client) get(ctx context.Context, path string, limit int64) (*answer, er
 	return c.exchange(ctx, question)
 }
 
+// reconnect makes the next request open a connection of its own. A second try on
+// a kept one may meet the same fate as the first: whoever closes one idle
+// connection is likely to close the others.
+func (c *Client) reconnect() { c.transport.CloseIdleConnections() }
+
 // exchange sends a request once and reads its whole answer.
 func (c *Client) exchange(parent context.Context, r request) (*answer, error) {
 	ctx, cancel := context.WithTimeout(parent, r.timeout)

@@ -54,6 +54,7 @@ func (r *run) submit(ctx context.Context, p Prompt) error {
 		if attempt == submissions {
 			return err
 		}
+		r.client.reconnect()
 	}
 }
 

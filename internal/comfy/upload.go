@@ -39,6 +39,7 @@ func (c *Client) Upload(ctx context.Context, u Upload) (ref string, err error) {
 	if errors.As(err, &refused) && refused.Status < http.StatusInternalServerError {
 		return "", err
 	}
+	c.reconnect()
 	return c.upload(ctx, u)
 }
 
