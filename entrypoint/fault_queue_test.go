@@ -180,64 +180,6 @@ func TestFault_J3_RedeliveredJobIsExecutedOnce(t *testing.T) {
 	checked(t, q)
 }
 
-// A running job that the caller gives up leaves the GPU within about a second, also when the next prompt already stands behind it in ComfyUI's queue; that one completes and ComfyUI is not restarted.
-func TestFault_J5_StoppedJobLeavesTheGPU(t *testing.T) {
-	t.Parallel()
-	bothGenerations(t, func(t *testing.T, version string) {
-		p, q := queued(t, runpodtest.Config{Hold: hold, HoldStop: time.Minute},
-			"SIMCOMFY_VERSION", version, "JOB_PREFETCH", "1")
-		q.Submit("a", endless(1))
-		p.waitLines(1, "got prompt")
-		q.Submit("b", slow(0.2, 2))
-		p.waitLines(2, "got prompt")
-		pid := p.comfyPID()
-
-		begun := time.Now()
-		q.Stop("a")
-		if o := ends(t, q, "b"); o.Status != runpodtest.Completed {
-			t.Errorf("job b: %+v", o)
-		}
-		runs := p.executed(2)
-		if got := outcomes(runs); got[comfytest.Interrupted] != 1 || got[comfytest.Success] != 1 || len(runs) != 2 {
-			t.Fatalf("executions: %v, want one interrupted and one success", got)
-		}
-		if held := runs[0].Ended.Sub(begun); held > 5*time.Second { // a loaded machine is slow
-			t.Errorf("the GPU was held for %v", held)
-		}
-		p.waitLine("job failed", "canceled")
-		if now := p.comfyPID(); now != pid {
-			t.Errorf("ComfyUI was restarted: pid %d, then %d", pid, now)
-		}
-		checked(t, q)
-	})
-}
-
-// A job that is given up while its prompt waits behind another one is never executed, and the one that runs does not notice.
-func TestFault_H11_StoppedPromptBehindARunningOne(t *testing.T) {
-	t.Parallel()
-	bothGenerations(t, func(t *testing.T, version string) {
-		p, q := queued(t, runpodtest.Config{Hold: hold, HoldStop: time.Minute},
-			"SIMCOMFY_VERSION", version, "JOB_PREFETCH", "1")
-		q.Submit("a", slow(3, 1))
-		p.waitLines(1, "got prompt")
-		q.Submit("b", endless(2))
-		p.waitLines(2, "got prompt")
-		q.Stop("b")
-		p.waitLine("job failed", "canceled")
-		if o := ends(t, q, "a"); o.Status != runpodtest.Completed {
-			t.Errorf("job a: %+v", o)
-		}
-		q.Submit("c", picture(3))
-		if o := ends(t, q, "c"); o.Status != runpodtest.Completed {
-			t.Errorf("job c: %+v", o)
-		}
-		if runs := p.executed(2); len(runs) != 2 || outcomes(runs)[comfytest.Success] != 2 {
-			t.Errorf("executions: %v, want a and c alone", outcomes(runs))
-		}
-		checked(t, q)
-	})
-}
-
 // A refused key makes the pod unready, with the status as reason; the program lives on and asks rarely.
 func TestFault_J12_RefusedKeyShowsInReadiness(t *testing.T) {
 	t.Parallel()
