@@ -85,6 +85,19 @@ func TestFault_C15_JobsWithClosedStdout(t *testing.T) {
 	}
 }
 
+// A node writes a line without end: what is relayed of it is bounded and says so.
+func TestFault_C13_CutLineSaysSo(t *testing.T) {
+	t.Parallel()
+	p := start(t, options{env: local})
+	p.waitReady()
+	if a := p.job(simulated("SimLog", `{"lines":1,"bytes":300000}`)); a.Status != "COMPLETED" {
+		t.Errorf("job: %+v", a)
+	}
+	if line := p.waitLine("comfyui |", "the line goes on"); len(line) > 70_000 {
+		t.Errorf("%d bytes of the line are relayed, want 64 KiB", len(line))
+	}
+}
+
 // A job makes ComfyUI grow until the kernel kills it: it runs once more, and then fails with comfyui_oom_killed, the limit and the peak; comfyvisor lives.
 func TestFault_C1_JobThatEatsThePodsMemory(t *testing.T) {
 	t.Parallel()

@@ -232,6 +232,9 @@ func (in *instance) line(l supervisor.Line) {
 	if l.Stream == "stderr" {
 		in.slot.Told(l.Text)
 	}
+	if l.Cut {
+		l.Text += " ... (the line goes on, what is longer than 64 KiB is left out)"
+	}
 	job := in.slot.Running()
 	in.seen.bus.Publish(event.Line{At: l.Time, Instance: in.name, Incarnation: l.Incarnation, Stream: l.Stream, Job: job, Text: in.seen.scrub(l.Text)})
 	fields := []zap.Field{zap.String("stream", l.Stream)}

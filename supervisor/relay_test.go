@@ -51,7 +51,7 @@ func TestExitTellsTheLastLines(t *testing.T) {
 // A flood of lines, a line without end and bytes that are no text neither stop the process nor fill the memory.
 func TestFault_C13_LogFlood(t *testing.T) {
 	const mib = 32 // of lines, and again in one line
-	var lines, dropped, bad, cut atomic.Int64
+	var lines, dropped, bad atomic.Int64
 	cfg := as(Config{}, fmt.Sprint("spam ", mib))
 	cfg.Lines = func(l Line) {
 		if l.Incarnation > 1 {
@@ -62,9 +62,6 @@ func TestFault_C13_LogFlood(t *testing.T) {
 			return
 		}
 		lines.Add(1)
-		if l.Cut {
-			cut.Add(1)
-		}
 		if len(l.Text) > lineLimit || !utf8.ValidString(l.Text) || strings.ContainsRune(l.Text, 0) {
 			bad.Add(1)
 		}
@@ -86,6 +83,18 @@ func TestFault_C13_LogFlood(t *testing.T) {
 	all := int64(mib) * (1 << 20 / 70)
 	if lines.Load() > all/2 || dropped.Load() < all/2 {
 		t.Errorf("%d of %d lines relayed, %d told as dropped: no limit", lines.Load(), all, dropped.Load())
+	}
+}
+
+// A line that is longer than 64 KiB is cut there, and said to be; the next one is whole.
+func TestFault_C13_LongLineIsCut(t *testing.T) {
+	r := rigUp(t, sh(Config{}, `head -c 200000 /dev/zero | tr '\0' x; echo; echo after; exec sleep 1000`))
+	long, after := receive(t, r.lines, "line"), receive(t, r.lines, "line")
+	if len(long.Text) != lineLimit || !long.Cut {
+		t.Errorf("a line of %d bytes, cut: %t, want %d, cut", len(long.Text), long.Cut, lineLimit)
+	}
+	if after.Text != "after" || after.Cut {
+		t.Errorf("the line after it: %+v", after)
 	}
 }
 
