@@ -36,6 +36,7 @@ const (
 	CauseCrashed     = "comfyui_crashed"
 	CauseOOMKilled   = "comfyui_oom_killed"
 	CauseHung        = "comfyui_hung"
+	CauseUnkillable  = "comfyui_unkillable"
 	CauseBoot        = "comfyui_boot_failed"
 	CauseStalled     = "execution_stalled"
 	CausePoisoned    = "gpu_poisoned"
@@ -181,6 +182,7 @@ func blameComfyUI(err error) *job.Failure {
 	var poison *poisonError
 	var full *fullError
 	var killed interface{ OutOfMemory() bool }
+	var stuck interface{ Unkillable() bool }
 	var exit interface{ LastLines() []string }
 	if errors.As(err, &exit) {
 		f.Details = map[string][]string{"last_lines": exit.LastLines()}
@@ -189,6 +191,8 @@ func blameComfyUI(err error) *job.Failure {
 	case errors.As(err, &full):
 		f.Cause, f.Details = CauseDisk, full.details()
 		f.Message += ". " + diskAdvice
+	case errors.As(err, &stuck) && stuck.Unkillable():
+		f.Cause = CauseUnkillable
 	case errors.Is(err, health.ErrGivenUp):
 		f.Cause = CauseBoot
 	case errors.As(err, &stall):
