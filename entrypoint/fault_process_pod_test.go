@@ -138,6 +138,7 @@ func TestFault_P11_FrozenPodGoesOn(t *testing.T) {
 			send(syscall.SIGSTOP)
 			<-time.After(4 * time.Second) // that is the fault
 			send(syscall.SIGCONT)
+			waitPings(t, q, 1) // they go on
 			if o := ends(t, q, "a"); o.Status != runpodtest.Completed {
 				t.Errorf("job: %s %s", o.Status, o.Error)
 			}

@@ -162,6 +162,9 @@ func TestFault_C3_CrashLoopTakesNoJob(t *testing.T) {
 	if ledger.Waiting != 20 || len(ledger.Takes) != 0 {
 		t.Errorf("%d of 20 jobs wait after %d takes", ledger.Waiting, len(ledger.Takes))
 	}
+	if n := strings.Count(p.log(), "process running"); n != 5 {
+		t.Errorf("ComfyUI was started %d times, want 5", n)
+	}
 	if last := lastLine(p.log()); !strings.Contains(last, "torchsde") || !strings.Contains(last, "crash loop") {
 		t.Errorf("the last line tells neither what happened nor why: %s", last)
 	}
@@ -229,8 +232,12 @@ func TestFault_P1_StopReportsTheJobThatIsTooLong(t *testing.T) {
 	if code := p.exit(); code != exitAbandoned {
 		t.Errorf("exit code = %d, want %d", code, exitAbandoned)
 	}
-	if o := ends(t, q, "a"); o.Status != runpodtest.Failed || !strings.Contains(string(o.Output), "worker_shutdown") {
+	if o := ends(t, q, "a"); o.Status != runpodtest.Failed || !hasAll(string(o.Output), []string{"worker_shutdown", `"retryable":true`}) {
 		t.Errorf("job a: %+v", o)
+	}
+	told, stopped := strings.Index(p.log(), "job failed"), strings.Index(p.log(), "process terminating")
+	if told < 0 || stopped < told {
+		t.Errorf("ComfyUI was stopped (%d) before the job was reported (%d)", stopped, told)
 	}
 }
 
@@ -246,7 +253,7 @@ func TestFault_P3_SecondSignalStopsAtOnce(t *testing.T) {
 	if code := p.exit(); code != exitAbandoned {
 		t.Errorf("exit code = %d, want %d", code, exitAbandoned)
 	}
-	if o := ends(t, q, "a"); o.Status != runpodtest.Failed {
+	if o := ends(t, q, "a"); o.Status != runpodtest.Failed || !strings.Contains(string(o.Output), "worker_shutdown") {
 		t.Errorf("job a: %+v", o)
 	}
 }

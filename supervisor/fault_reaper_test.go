@@ -66,8 +66,8 @@ func TestFault_P7_NoStatusIsLost(t *testing.T) {
 	var all sync.WaitGroup
 	for worker := range 8 {
 		all.Go(func() {
-			for i := range 40 {
-				want := (worker*40 + i) % 256
+			for i := range 125 {
+				want := (worker*125 + i) % 256
 				cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("(exit 1 &); (exit 2 &); exit %d", want))
 				if err := reaper.Start(cmd); err != nil {
 					t.Error(err)
@@ -177,7 +177,7 @@ func TestFault_P9_TwinWithoutSubReaperMissesThem(t *testing.T) {
 // Many children that die in the same moment, and a SIGCHLD that nobody saw, leave no zombie.
 func TestFault_P10_CoalescedAndLostSIGCHLD(t *testing.T) {
 	reaper := NewReaper(zap.NewNop())
-	maker := exec.Command("/bin/sh", "-c", `i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done`)
+	maker := exec.Command("/bin/sh", "-c", `i=0; while [ $i -lt 500 ]; do sleep 1000 & i=$((i+1)); done`)
 	maker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := reaper.Start(maker); err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestFault_P10_CoalescedAndLostSIGCHLD(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Nobody listens for SIGCHLD, so all of them stay zombies.
-	eventually(t, "200 zombies", func() bool { return len(zombies()) == 200 })
+	eventually(t, "500 zombies", func() bool { return len(zombies()) == 500 })
 	runReaper(t)
 	eventually(t, "no zombie is left", func() bool { return len(zombies()) == 0 })
 }
