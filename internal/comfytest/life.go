@@ -106,7 +106,7 @@ func (c *Comfy) SetFaults(f Faults) {
 		if !ok {
 			return
 		}
-		c.spawn(func() { c.afflict(fault) })
+		c.afflict(fault)
 	}
 }
 
@@ -114,17 +114,27 @@ func (c *Comfy) SetFaults(f Faults) {
 // the fault has taken effect. One of the process takes effect at once.
 func (c *Comfy) Inject(f Fault) (acted func() int) {
 	if f.On == "process" {
-		c.spawn(func() { c.afflict(f) })
+		c.afflict(f)
 		return func() int { return 1 }
 	}
 	return c.faults.add(f)
 }
 
-// afflict does what a "process" rule says.
+// afflict does what a "process" rule says. What needs no time has been done when it
+// returns: whatever the caller does next meets it.
 func (c *Comfy) afflict(f Fault) {
-	if f.Do != "block" && !c.sleep(context.Background(), f.Delay) {
+	if f.Delay == 0 && (f.Do == "zombie" || f.Do == "wipe") {
+		c.suffer(f)
 		return
 	}
+	c.spawn(func() {
+		if f.Do == "block" || c.sleep(context.Background(), f.Delay) {
+			c.suffer(f)
+		}
+	})
+}
+
+func (c *Comfy) suffer(f Fault) {
 	switch f.Do {
 	case "zombie":
 		c.zombie.Store(true)
