@@ -30,6 +30,9 @@ type soakFault struct {
 	// redeliver hands out a job a second time: the one at hand, or one that is done.
 	redeliver string
 
+	// again tells that jobs at hand may be handed out again later.
+	again bool
+
 	// losses is how many attempts at jobs it may cost, within span.
 	losses int
 	span   time.Duration
@@ -59,8 +62,8 @@ func soakFaults() []soakFault {
 		soakOfProcess("block", 2, comfytest.Fault{Do: "block"}, 200*time.Millisecond, 800*time.Millisecond, 0),
 		soakOfProcess("teardown", 1, comfytest.Fault{Do: "teardown", Status: 1}, 0, 0, 1),
 		soakOfProcess("exit 0", 1, comfytest.Fault{Do: "exit"}, 0, 0, 1),
-		{name: "pod: SIGTERM", weight: 3, ends: syscall.SIGTERM, losses: 1, span: deathSpan},
-		{name: "pod: SIGKILL", weight: 3, ends: syscall.SIGKILL, losses: 1, span: deathSpan},
+		{name: "pod: SIGTERM", weight: 3, ends: syscall.SIGTERM, again: true, losses: 1, span: deathSpan},
+		{name: "pod: SIGKILL", weight: 3, ends: syscall.SIGKILL, again: true, losses: 1, span: deathSpan},
 		soakOfProcess("wipe history", 1, comfytest.Fault{Do: "wipe"}, 0, 0, 1),
 	}
 	for _, do := range []string{"cut", "close", "silent", "no-end", "twice", "shuffle", "foreign", "garbage", "oversize", "refuse", "reset"} {
@@ -114,6 +117,8 @@ func soakOfQueue() []soakFault {
 	times := func(name string, weight int, f runpodtest.Fault) soakFault {
 		return soakFault{name: name, weight: weight, queue: []runpodtest.Fault{f}}
 	}
+	destroyed := times("take: answer destroyed", 2, runpodtest.Fault{Call: runpodtest.TakeJobs, Times: 1, Act: true, Cut: true})
+	destroyed.again = true
 	outage := soakFault{name: "queue: outage", weight: 2, lasts: time.Second, spread: time.Second}
 	for _, call := range []runpodtest.Call{runpodtest.TakeJobs, runpodtest.Done, runpodtest.Beat, runpodtest.Progress} {
 		outage.queue = append(outage.queue, runpodtest.Fault{Call: call, Status: 503})
@@ -121,7 +126,7 @@ func soakOfQueue() []soakFault {
 	return []soakFault{
 		outage,
 		times("take: 503", 2, runpodtest.Fault{Call: runpodtest.TakeJobs, Times: 2, Status: 503}),
-		times("take: answer destroyed", 2, runpodtest.Fault{Call: runpodtest.TakeJobs, Times: 1, Act: true, Cut: true}),
+		destroyed,
 		times("done: 500", 3, runpodtest.Fault{Call: runpodtest.Done, Times: 2, Status: 500}),
 		times("done: 500 though accepted", 2, runpodtest.Fault{Call: runpodtest.Done, Times: 1, Act: true, Status: 500}),
 		times("done: answer lost", 3, runpodtest.Fault{Call: runpodtest.Done, Times: 1, Act: true, Cut: true}),

@@ -150,6 +150,7 @@ func (s *soak) redeliver(which string, j *soakJob) bool {
 	if id == "" {
 		return false
 	}
+	s.twice[id]++
 	s.q.Redeliver(id)
 	return true
 }

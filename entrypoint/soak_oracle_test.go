@@ -21,6 +21,8 @@ type soakSeen struct {
 	losses int
 	// replaced tells whether its pod may have been replaced meanwhile.
 	replaced bool
+	// twice is how many hand-outs a fault added.
+	twice int
 }
 
 // judge returns everything that is wrong with what became of a job, nothing if
@@ -45,6 +47,9 @@ func (j *soakJob) judge(seen soakSeen) []string {
 	if again := len(seen.starts[1]) > 0; again && seen.losses+j.deaths == 0 && len(seen.queue.Handouts) == 1 {
 		say("it was run again though nothing was lost")
 	}
+	if handed := len(seen.queue.Handouts); handed > 1+seen.twice+seen.torn() && !seen.replaced {
+		say("it was handed out %d times: its pod forgot it", handed)
+	}
 	if outcome == soakCancelled {
 		if seen.wasTaken() && len(seen.queue.Posts) == 0 && !seen.replaced {
 			say("it was canceled and its worker never answered")
@@ -68,6 +73,16 @@ func (seen soakSeen) outcome() string {
 // wasTaken tells whether a hand-out reached the worker.
 func (seen soakSeen) wasTaken() bool {
 	return slices.ContainsFunc(seen.queue.Handouts, func(h runpodtest.Handout) bool { return !h.Torn })
+}
+
+// torn counts the hand-outs that did not reach the worker.
+func (seen soakSeen) torn() (n int) {
+	for _, h := range seen.queue.Handouts {
+		if h.Torn {
+			n++
+		}
+	}
+	return n
 }
 
 // lawful are the outcomes that what happened to the job allows. One loss is made

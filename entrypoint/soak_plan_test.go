@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -96,9 +97,12 @@ func (p *soakPlan) next(r *rand.Rand, n int) soakJob {
 
 // addSteps draws the faults.
 func (p *soakPlan) addSteps(r *rand.Rand, every int) {
-	faults := soakFaults()
+	faults := swarm(soakFaults(), r)
 	for i := 1 + r.IntN(every); i < len(p.jobs)-soakCalm; {
 		f := drawFault(faults, r)
+		for f.again && p.spoilerNear(i) {
+			f = drawFault(faults, r)
+		}
 		p.steps = append(p.steps, soakStep{i, time.Duration(r.IntN(80)) * time.Millisecond, f})
 		if f.brief { // it would slow down all that follows
 			i += 2
@@ -106,6 +110,24 @@ func (p *soakPlan) addSteps(r *rand.Rand, every int) {
 			i += max(1, every/2+r.IntN(every+1))
 		}
 	}
+}
+
+// spoilerNear tells whether a job that spoils the GPU may be at hand together
+// with job i. Handed out again, it could come beside another of its sort.
+func (p *soakPlan) spoilerNear(i int) bool {
+	near := p.jobs[max(0, i-soakApart/2):min(len(p.jobs), i+soakApart)]
+	return slices.ContainsFunc(near, func(j soakJob) bool { return j.spoilsGPU() })
+}
+
+// swarm switches a random half of the faults off, never the first: what happens
+// often hides what happens seldom.
+func swarm(faults []soakFault, r *rand.Rand) (some []soakFault) {
+	for i, f := range faults {
+		if on := r.IntN(2) == 0; on || i == 0 {
+			some = append(some, f)
+		}
+	}
+	return some
 }
 
 func drawFault(faults []soakFault, r *rand.Rand) soakFault {

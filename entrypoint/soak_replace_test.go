@@ -17,6 +17,7 @@ func (s *soak) replace(sig syscall.Signal) {
 	lawful := []int{exitDone, exitAbandoned}
 	if sig == syscall.SIGKILL {
 		lawful = []int{-1}
+		s.killed++
 	}
 	if !slices.Contains(lawful, code) {
 		s.t.Errorf("after %v the exit code is %d, want one of %d:\n%s", sig, code, lawful, s.stdout.String())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -15,17 +16,30 @@ import (
 )
 
 var (
-	soakJobs   = flag.Int("soak.jobs", 300, "jobs of the soak, over all its pods")
-	soakPods   = flag.Int("soak.pods", 2, "pods of the soak that run side by side")
-	soakSeed   = flag.Uint64("soak.seed", 1, "seed of the soak; 0 takes one from the clock")
-	soakEvery  = flag.Int("soak.every", 8, "mean number of jobs between two faults of the soak")
-	soakBinary = flag.String("soak.binary", "", "comfyvisor to be soaked; by default the test binary, race detector and all")
-	soakKeep   = flag.String("soak.keep", "", "directory for the logs and ComfyUI's ledgers of the soak")
+	soakJobs     = flag.Int("soak.jobs", 300, "jobs of the soak, over all its pods")
+	soakPods     = flag.Int("soak.pods", 2, "pods of the soak that run side by side")
+	soakSeed     = flag.Uint64("soak.seed", 1, "seed of the soak; 0 takes one from the clock")
+	soakEvery    = flag.Int("soak.every", 8, "mean number of jobs between two faults of the soak")
+	soakBinary   = flag.String("soak.binary", "", "comfyvisor to be soaked; by default the test binary, race detector and all")
+	soakPatience = flag.Duration("soak.patience", 2*patience, "longest wait of the soak for an event")
+	soakBlock    = flag.Int("soak.block", 250, "jobs between two moments of rest, in which everything has to be back to where it began")
+	soakFirst    = flag.Bool("soak.first", false, "end the soak at the first failure")
+	soakKeep     = flag.String("soak.keep", "", "directory for the logs and ComfyUI's ledgers of the soak")
 )
 
-// soakBlock is the number of jobs between two moments of rest, in which
-// everything has to be back to where it began.
-const soakBlock = 250
+// soakFailed tells that a pod of a soak failed, which ends the others with
+// -soak.first.
+var soakFailed atomic.Bool
+
+// another ends the test if it or another pod of the soak has failed, and that is
+// asked for.
+func (s *soak) another() {
+	s.t.Helper()
+	if *soakFirst && (s.t.Failed() || soakFailed.Load()) {
+		soakFailed.Store(true)
+		s.t.Fatal("the first failure ends the soak")
+	}
+}
 
 // Jobs of all sorts run while ComfyUI is killed, frozen and made to answer
 // wrongly, the queue breaks, and pods are stopped, killed and replaced. Each job
@@ -50,9 +64,10 @@ func TestSoakJobsSurviveEverything(t *testing.T) {
 			s.counts.version = k.name
 			s.block(soakPlan{}.calm(12)) // warm-up
 			s.base = s.rest()
-			for block, left := 1, *soakJobs / *soakPods; left > 0; block, left = block+1, left-soakBlock {
-				s.block(newSoakPlan(newSoakRand(seed, k.name, block), s.jobs, min(left, soakBlock), *soakEvery))
+			for block, left := 1, *soakJobs / *soakPods; left > 0; block, left = block+1, left-*soakBlock {
+				s.block(newSoakPlan(newSoakRand(seed, k.name, block), s.jobs, min(left, *soakBlock), *soakEvery))
 				s.compare(s.rest())
+				s.another()
 			}
 			s.stop()
 			s.counts.checkInjectors(t)
@@ -187,6 +202,7 @@ func (s *soak) judge(jobs []soakJob) {
 func (s *soak) see(j *soakJob, queue runpodtest.Job, starts, ends map[string][]comfytest.Execution) soakSeen {
 	seen := soakSeen{queue: queue, record: s.record(j.id)}
 	seen.losses, seen.replaced = s.lossesOf(j, queue)
+	seen.twice = s.twice[j.id]
 	for n := range seen.starts {
 		id := comfy.PromptID(j.id, n+1)
 		seen.starts[n], seen.ends[n] = starts[id], ends[id]
