@@ -35,9 +35,10 @@ test-deps: ## Install what the tests need beside Go, where it is not there: a br
 	  apt-get update -q && apt-get install -yq --no-install-recommends $$missing; }
 
 .PHONY: test
-test: test-deps ## Run all tests, with the race detector where there is a C compiler
+test: test-deps build ## Run all tests, with the race detector where there is a C compiler
 	$(TEST) ./...
 	$(GO) test ./internal/simulation -run '^TestSimulation$$' -count=1 -sim.n=20000
+	$(SOAK) -soak.jobs=3000
 
 .PHONY: sim
 sim: ## Simulate the core for long, with new seeds, until one fails: make sim N=1000000
@@ -57,9 +58,18 @@ fuzz: ## Run every fuzz target, each for T or so many inputs: make fuzz T=10m, m
 docker-test: ## Test the images and compose files in real containers
 	$(GO) test -tags docker ./deploy/dockertest -count=1 -v -timeout 30m
 
+# What the soak runs is the shipped binary; make test has a smaller soak with the
+# race detector besides.
+SOAK    := $(GO) test ./entrypoint -run '^TestSoakJobsSurviveEverything$$' -count=1 -parallel 8 -soak.pods=8 -soak.binary=$(CURDIR)/bin/comfyvisor
+
 .PHONY: soak
-soak: ## Run the crash-recovery soak for long: make soak JOBS=5000 SEED=7
-	$(GO) test $(RACE) ./entrypoint -run '^TestSoak' -count=1 -v -timeout 60m -soak.jobs=$(or $(JOBS),5000) -soak.seed=$(or $(SEED),0)
+soak: build ## Run the crash-recovery soak for long: make soak JOBS=100000 SEED=7
+	mkdir -p out
+	$(SOAK) -v -timeout 24h -soak.jobs=$(or $(JOBS),100000) -soak.seed=$(or $(SEED),0) -soak.json=$(CURDIR)/out/soak.json
+
+.PHONY: soak-controls
+soak-controls: ## Build the program without each of its defences: the soak has to fail each time
+	$(GO) test ./entrypoint -run '^TestSoakNoticesWhatIsSwitchedOff$$' -count=1 -v -timeout 60m -soak.controls
 
 .PHONY: bench
 bench: ## Measure everything and write the table of docs/benchmarks.md

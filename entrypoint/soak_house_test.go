@@ -16,8 +16,8 @@ import (
 
 // A soakRest is what comfyvisor holds while it has nothing to do.
 type soakRest struct {
-	fds, goroutines int
-	rss, heap       int64 // bytes, the heap with what the next collection frees
+	FDs, Goroutines int
+	RSS, Heap       int64 // bytes, the heap with what the next collection frees
 }
 
 // The largest differences between two moments of rest that are no growth.
@@ -35,7 +35,7 @@ func (s *soak) rest() soakRest {
 	deadline := time.Now().Add(15 * time.Second)
 	s.until("comfyvisor is at rest", func() bool { return tidy() == "" || time.Now().After(deadline) })
 	if why := tidy(); why != "" {
-		s.t.Errorf("at rest after %d jobs: %s", s.jobs, why)
+		s.wrong(soakFlat, "at rest after %d jobs: %s", s.jobs, why)
 	}
 	return r
 }
@@ -59,14 +59,14 @@ func (s *soak) untidy(r soakRest) string {
 	if s.base == (soakRest{}) {
 		return strings.Join(why, "; ")
 	}
-	if r.fds > s.base.fds+soakFDs {
-		why = append(why, fmt.Sprintf("%d descriptors are open, %d were", r.fds, s.base.fds))
+	if r.FDs > s.base.FDs+soakFDs {
+		why = append(why, fmt.Sprintf("%d descriptors are open, %d were", r.FDs, s.base.FDs))
 	}
-	if r.goroutines > s.base.goroutines+soakGoroutines {
-		why = append(why, fmt.Sprintf("%d goroutines run, %d did", r.goroutines, s.base.goroutines))
+	if r.Goroutines > s.base.Goroutines+soakGoroutines {
+		why = append(why, fmt.Sprintf("%d goroutines run, %d did", r.Goroutines, s.base.Goroutines))
 	}
-	if r.rss > soakRSS && !soakUnderRace() {
-		why = append(why, fmt.Sprintf("it uses %d MB of memory", r.rss>>20))
+	if r.RSS > soakRSS && !soakUnderRace() {
+		why = append(why, fmt.Sprintf("it uses %d MB of memory", r.RSS>>20))
 	}
 	return strings.Join(why, "; ")
 }
@@ -89,16 +89,16 @@ func (s *soak) measure() (r soakRest) {
 		value, _ := strconv.ParseFloat(text, 64)
 		switch name {
 		case "process_open_fds":
-			r.fds = int(value)
+			r.FDs = int(value)
 		case "go_goroutines":
-			r.goroutines = int(value)
+			r.Goroutines = int(value)
 		case "go_memstats_heap_alloc_bytes":
-			r.heap = int64(value)
+			r.Heap = int64(value)
 		case "process_resident_memory_bytes":
-			r.rss = int64(value)
+			r.RSS = int64(value)
 		}
 	}
-	if r.fds == 0 || r.goroutines == 0 || r.rss == 0 {
+	if r.FDs == 0 || r.Goroutines == 0 || r.RSS == 0 {
 		s.t.Fatalf("the metrics lack something: %+v", r)
 	}
 	return r
@@ -230,7 +230,7 @@ func (s *soak) watchZombies() {
 		<-ended
 		s.endWatch = func() {}
 		if s.counts.longest > zombieLimit {
-			s.t.Errorf("a zombie was left for %v", s.counts.longest)
+			s.wrong(soakReaped, "a zombie was left for %v", s.counts.longest)
 		}
 	}
 	s.t.Cleanup(func() { s.endWatch() })

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,32 +26,32 @@ type soakSeen struct {
 
 // judge returns everything that is wrong with what became of a job, nothing if
 // it is lawful.
-func (j *soakJob) judge(seen soakSeen) []string {
-	var wrong []string
-	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+func (j *soakJob) judge(seen soakSeen) soakWrongs {
+	var wrong soakWrongs
+	say := wrong.say
 
 	outcome := seen.outcome()
 	if outcome == "" {
-		say("it never ended")
+		say(soakEnds, "it never ended")
 		return wrong
 	}
 	if lawful := j.lawful(seen); !slices.Contains(lawful, outcome) {
-		say("it ended as %q, lawful are %q", outcome, lawful)
+		say(soakCauses, "it ended as %q, lawful are %q", outcome, lawful)
 	}
 	for n := range seen.starts {
 		if runs, excused := len(seen.starts[n]), len(seen.queue.Handouts); runs > excused {
-			say("attempt %d was executed %d times, handed out %d times", n+1, runs, excused)
+			say(soakOnce, "attempt %d was executed %d times, handed out %d times", n+1, runs, excused)
 		}
 	}
 	if again := len(seen.starts[1]) > 0; again && seen.losses+j.deaths == 0 && len(seen.queue.Handouts) == 1 {
-		say("it was run again though nothing was lost")
+		say(soakOnce, "it was run again though nothing was lost")
 	}
 	if handed := len(seen.queue.Handouts); handed > 1+seen.twice+seen.torn() && !seen.replaced {
-		say("it was handed out %d times: its pod forgot it", handed)
+		say(soakEnds, "it was handed out %d times: its pod forgot it", handed)
 	}
 	if outcome == soakCancelled {
 		if seen.wasTaken() && len(seen.queue.Posts) == 0 && !seen.replaced {
-			say("it was canceled and its worker never answered")
+			say(soakEnds, "it was canceled and its worker never answered")
 		}
 		return wrong
 	}
@@ -100,39 +99,39 @@ func (j *soakJob) lawful(seen soakSeen) []string {
 }
 
 // judgeResult judges the result that was accepted.
-func (j *soakJob) judgeResult(seen soakSeen) []string {
-	var wrong []string
-	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+func (j *soakJob) judgeResult(seen soakSeen) soakWrongs {
+	var wrong soakWrongs
+	say := wrong.say
 	r := seen.record
 	for _, tag := range r.tags {
 		if tag != j.tag {
-			say("its result tells of %s, which is another job's", tag)
+			say(soakOwn, "its result tells of %s, which is another job's", tag)
 		}
 	}
 	if expected := slices.Contains(j.outcomes, r.outcome); expected && j.tells && !slices.Contains(r.tags, j.tag) {
-		say("its result does not tell %s: %.300s", j.tag, r.message)
+		say(soakCauses, "its result does not tell %s: %.300s", j.tag, r.message)
 	}
 	if r.outcome != soakCompleted {
 		if r.message == "" {
-			say("its failure has no message")
+			say(soakCauses, "its failure has no message")
 		}
 		if strings.HasPrefix(r.outcome, "comfyui_") && r.attempts != 2 {
-			say("ComfyUI was blamed after %d attempts", r.attempts)
+			say(soakCauses, "ComfyUI was blamed after %d attempts", r.attempts)
 		}
 		return wrong
 	}
 	if len(r.files) != j.files {
-		say("it has %d files, want %d", len(r.files), j.files)
+		say(soakBytes, "it has %d files, want %d", len(r.files), j.files)
 	}
 	for _, f := range r.files {
 		if strings.HasSuffix(f.name, ".png") && f.colour != j.colour {
-			say("%s is painted in %v, want %v", f.name, f.colour, j.colour)
+			say(soakOwn, "%s is painted in %v, want %v", f.name, f.colour, j.colour)
 		}
 	}
 	if made, ok := seen.made(); !ok || !seen.ran() {
-		say("ComfyUI never executed it to a good end")
+		say(soakBytes, "ComfyUI never executed it to a good end")
 	} else if !slices.EqualFunc(r.files, made, sameFile) {
-		say("its files are %v, and ComfyUI made %v", r.files, made)
+		say(soakBytes, "its files are %v, and ComfyUI made %v", r.files, made)
 	}
 	return wrong
 }

@@ -147,8 +147,10 @@ func (s *soak) until(what string, cond func() bool) {
 		select {
 		case <-tick.C:
 		case <-s.ended:
+			s.counts.broken[soakExits]++
 			s.t.Fatalf("comfyvisor ended with code %d before %s", s.code, what)
 		case <-deadline:
+			s.counts.broken[soakLives]++
 			s.t.Fatalf("too late: %s; state %+v", what, s.state())
 		}
 	}
@@ -238,7 +240,7 @@ func (s *soak) turnLog() {
 		`"panic":`:           "tells of a panic",
 	} {
 		if strings.Contains(log, text) {
-			s.t.Errorf("the log %s", wrong)
+			s.wrong(soakQuiet, "the log %s", wrong)
 		}
 	}
 	s.counts.readLog(log)

@@ -20,10 +20,10 @@ func (s *soak) replace(sig syscall.Signal) {
 		s.killed++
 	}
 	if !slices.Contains(lawful, code) {
-		s.t.Errorf("after %v the exit code is %d, want one of %d:\n%s", sig, code, lawful, s.stdout.String())
+		s.wrong(soakExits, "after %v the exit code is %d, want one of %d:\n%s", sig, code, lawful, s.stdout.String())
 	}
 	if left := s.processes(); len(left) > 0 {
-		s.t.Errorf("after %v processes are left: %v", sig, left)
+		s.wrong(soakReaped, "after %v processes are left: %v", sig, left)
 	}
 	s.pods++
 	if sig == syscall.SIGTERM {

@@ -24,6 +24,7 @@ var (
 	soakPatience = flag.Duration("soak.patience", 2*patience, "longest wait of the soak for an event")
 	soakBlock    = flag.Int("soak.block", 250, "jobs between two moments of rest, in which everything has to be back to where it began")
 	soakFirst    = flag.Bool("soak.first", false, "end the soak at the first failure")
+	soakJSON     = flag.String("soak.json", "", "file for the report of the soak")
 	soakKeep     = flag.String("soak.keep", "", "directory for the logs and ComfyUI's ledgers of the soak")
 )
 
@@ -53,6 +54,8 @@ func TestSoakJobsSurviveEverything(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
+	total := newSoakTotal(seed)
+	t.Cleanup(func() { total.tell(t) })
 	for pod := range *soakPods {
 		k := soakKindOf(pod)
 		t.Run(k.name, func(t *testing.T) {
@@ -62,6 +65,7 @@ func TestSoakJobsSurviveEverything(t *testing.T) {
 			t.Logf("replay: %s", replay)
 			s := startSoak(t, k.version, k.bucket)
 			s.counts.version = k.name
+			t.Cleanup(func() { total.add(s) })
 			s.block(soakPlan{}.calm(12)) // warm-up
 			s.base = s.rest()
 			for block, left := 1, *soakJobs / *soakPods; left > 0; block, left = block+1, left-*soakBlock {
@@ -70,7 +74,6 @@ func TestSoakJobsSurviveEverything(t *testing.T) {
 				s.another()
 			}
 			s.stop()
-			s.counts.checkInjectors(t)
 			t.Log(s.report(seed, replay))
 		})
 	}
@@ -176,7 +179,7 @@ func (s *soak) handedOut(j *soakJob) {
 func (s *soak) judge(jobs []soakJob) {
 	s.t.Helper()
 	if err := s.q.Check(); err != nil {
-		s.t.Errorf("the queue complains: %v", err)
+		s.wrong(soakEnds, "the queue complains: %v", err)
 	}
 	starts, ends := s.turnLedger()
 	queue := make(map[string]runpodtest.Job)
@@ -190,7 +193,7 @@ func (s *soak) judge(jobs []soakJob) {
 		j := &jobs[i]
 		seen := s.see(j, queue[j.id], starts, ends)
 		for _, wrong := range j.judge(seen) {
-			s.t.Errorf("%s (%s): %s", j.id, j.kind, wrong)
+			s.wrong(wrong.of, "%s (%s): %s", j.id, j.kind, wrong.text)
 			s.logOf(j)
 		}
 		s.counts.count(j, seen)
@@ -216,10 +219,10 @@ func (s *soak) stop() {
 	s.endWatch()
 	s.signal(syscall.SIGTERM)
 	if code := s.exit(); code != exitDone {
-		s.t.Errorf("exit code %d, want %d:\n%s", code, exitDone, s.stdout.String())
+		s.wrong(soakExits, "exit code %d, want %d:\n%s", code, exitDone, s.stdout.String())
 	}
 	if left := s.processes(); len(left) > 0 {
-		s.t.Errorf("processes are left: %v", left)
+		s.wrong(soakReaped, "processes are left: %v", left)
 	}
 	s.turnLog()
 }

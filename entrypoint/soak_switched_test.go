@@ -74,6 +74,9 @@ const (
 	soakBudgetTakes = 5 * time.Minute
 )
 
+// soakComplaint is a line of a failed test.
+var soakComplaint = regexp.MustCompile(`(?m)^ +[a-z_]+_test\.go:\d+: .*$`)
+
 // soak builds the program without the defence and expects a soak of it to fail.
 func (c *soakControl) soak(t *testing.T, source []byte) {
 	ctx, cancel := context.WithTimeout(t.Context(), soakBudgetTakes)
@@ -90,13 +93,14 @@ func (c *soakControl) soak(t *testing.T, source []byte) {
 	if err == nil {
 		t.Fatalf("%d jobs did not show it", soakBudget)
 	}
-	for line := range bytes.Lines(out) {
-		if bytes.Contains(line, []byte("soak_")) && regexp.MustCompile(c.says).Match(line) {
+	complaints := soakComplaint.FindAll(out, -1)
+	for _, line := range complaints {
+		if regexp.MustCompile(c.says).Match(line) {
 			t.Logf("after %v: %.300s", time.Since(begun).Round(time.Second), bytes.TrimSpace(line))
 			return
 		}
 	}
-	t.Errorf("the soak failed and said nothing about %q:\n%s", c.says, out[max(0, len(out)-4000):])
+	t.Errorf("the soak failed and said nothing about %q: %.3000q", c.says, complaints)
 }
 
 // build compiles the program with the source changed.
