@@ -276,10 +276,18 @@ func (l *loop) exited(exit Exit) {
 	l.mu.Lock()
 	l.status.LastExit, l.status.PID = &exit, 0
 	l.mu.Unlock()
-	l.log.Info("process exited", zap.Int("incarnation", exit.Incarnation),
+	log, fields := l.log.Info, []zap.Field{zap.Int("incarnation", exit.Incarnation),
 		zap.String("exit", exit.Error()), zap.String("status", exit.status()),
-		zap.Bool("oom", exit.OutOfMemory()), zap.Duration("uptime", exit.Uptime))
+		zap.Bool("oom", exit.OutOfMemory()), zap.Duration("uptime", exit.Uptime)}
+	if !exit.Planned && !exit.voluntary() {
+		log, fields = l.log.Warn, append(fields, zap.Strings("last_lines", exit.Tail[max(0, len(exit.Tail)-loggedLines):]))
+	}
+	log("process exited", fields...)
 }
+
+// loggedLines is how many of a dead process's last lines are told again in the
+// log, where others may stand between them and its end.
+const loggedLines = 5
 
 // next waits for the next start, if the policy sees any use in one.
 func (l *loop) next(exit Exit) {
