@@ -7,7 +7,7 @@ import "time"
 func (p *program) waitLineFrom(at int, words ...string) (line string, next int) {
 	p.t.Helper()
 	deadline := time.After(patience)
-	for {
+	for over := false; ; {
 		p.mu.Lock()
 		lines, more := p.lines[at:], p.more
 		p.mu.Unlock()
@@ -17,10 +17,13 @@ func (p *program) waitLineFrom(at int, words ...string) (line string, next int) 
 				return line, at
 			}
 		}
+		if over {
+			p.t.Fatalf("comfyvisor ended with code %d and never logged %q", p.code, words)
+		}
 		select {
 		case <-more:
-		case <-p.ended:
-			p.t.Fatalf("comfyvisor ended with code %d and never logged %q", p.code, words)
+		case <-p.ended: // its last lines may have come just before
+			over = true
 		case <-deadline:
 			p.t.Fatalf("comfyvisor did not log %q from line %d on", words, at)
 		}

@@ -73,7 +73,7 @@ func TestFault_P12_PanicWhileAJobRunsIsSurvived(t *testing.T) {
 	p, q := queued(t, runpodtest.Config{Hold: time.Second}, panicDir, dir, "LIVENESS_INTERVAL", "100ms")
 	for i, part := range []string{"observer", "lines", "take", "transitions", "probe"} {
 		id := strconv.Itoa(i)
-		q.Submit(id, slow(0.3, i))
+		q.Submit(id, slow(2, i))
 		p.waitLine("job taken", `"requestId":"`+id+`"`)
 		breakPart(t, dir, part, 1)
 		if o := ends(t, q, id); o.Status != runpodtest.Completed {
@@ -121,7 +121,7 @@ func TestFault_P12_SecondPanicEndsThePodInOrder(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			p, q := queued(t, runpodtest.Config{Hold: time.Second}, panicDir, dir, "LIVENESS_INTERVAL", "100ms")
-			q.Submit("a", slow(1, 1))
+			q.Submit("a", slow(3, 1))
 			p.waitLine("got prompt")
 			breakPart(t, dir, part, 2)
 			if code := p.exit(); code != exitInternal {

@@ -61,7 +61,7 @@ func TestFault_H11_StoppedPromptBehindARunningOne(t *testing.T) {
 	bothGenerations(t, func(t *testing.T, version string) {
 		p, q := queued(t, runpodtest.Config{Hold: hold, HoldStop: time.Minute},
 			"SIMCOMFY_VERSION", version, "JOB_PREFETCH", "1")
-		q.Submit("a", slow(3, 1))
+		q.Submit("a", slow(6, 1))
 		p.waitLines(1, "got prompt")
 		q.Submit("b", endless(2))
 		p.waitLines(2, "got prompt")

@@ -72,7 +72,7 @@ func TestInstancesShareTheJobs(t *testing.T) {
 	p.allReady(3)
 	var ids []string
 	for i := range 9 {
-		ids = append(ids, p.submit(slow(0.3, i)))
+		ids = append(ids, p.submit(slow(1, i)))
 	}
 	for _, id := range ids {
 		p.result(id).wantDone(t)
@@ -114,7 +114,7 @@ func TestInstanceThatDiesCostsTheOthersNothing(t *testing.T) {
 	p.allReady(3)
 	var ids []string
 	for i := range 3 {
-		ids = append(ids, p.submit(slow(1, i)))
+		ids = append(ids, p.submit(slow(4, i)))
 	}
 	p.wait("all three work", func() bool {
 		return !slices.ContainsFunc(p.instances(), func(in instanceState) bool { return in.Job == "" })

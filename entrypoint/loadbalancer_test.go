@@ -36,7 +36,7 @@ func TestLoadBalancedEndpoint(t *testing.T) {
 			t.Parallel()
 			port := freePort(t)
 			health := port
-			env := map[string]string{"PORT": port, "API_TOKEN": token, "SIMCOMFY_BOOT": "1s"}
+			env := map[string]string{"PORT": port, "API_TOKEN": token, "SIMCOMFY_BOOT": "3s"}
 			if tt.apart {
 				health = freePort(t)
 				env["PORT_HEALTH"] = health

@@ -197,25 +197,8 @@ func (p *program) log() string {
 // waitLine waits for a line of the log that has all words.
 func (p *program) waitLine(words ...string) string {
 	p.t.Helper()
-	deadline := time.After(patience)
-	for seen := 0; ; {
-		p.mu.Lock()
-		lines, more := p.lines[seen:], p.more
-		seen += len(lines)
-		p.mu.Unlock()
-		for _, line := range lines {
-			if hasAll(line, words) {
-				return line
-			}
-		}
-		select {
-		case <-more:
-		case <-p.ended:
-			p.t.Fatalf("comfyvisor ended with code %d and never logged %q", p.code, words)
-		case <-deadline:
-			p.t.Fatalf("comfyvisor did not log %q", words)
-		}
-	}
+	line, _ := p.waitLineFrom(0, words...)
+	return line
 }
 
 func hasAll(text string, words []string) bool {

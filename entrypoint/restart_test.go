@@ -35,7 +35,7 @@ func TestRestartWaitsForTheJob(t *testing.T) {
 	p := start(t, options{env: local})
 	p.waitReady()
 	old := p.comfyPID()
-	id := p.submit(slow(2, 1))
+	id := p.submit(slow(4, 1))
 	p.waitLine("got prompt")
 	for range 3 {
 		if told := p.askRestart(`{"force":false}`); !strings.Contains(told, "when the running job") {
@@ -63,7 +63,7 @@ func TestForcedRestartRunsTheJobAgain(t *testing.T) {
 	p := start(t, options{env: local})
 	p.waitReady()
 	old := p.comfyPID()
-	id := p.submit(slow(3, 1))
+	id := p.submit(slow(5, 1))
 	p.waitLine("got prompt")
 	p.askRestart(``) // waits for the job
 	if told := p.askRestart(`{"force":true}`); !strings.Contains(told, "will run again") {
