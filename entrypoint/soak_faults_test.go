@@ -25,6 +25,8 @@ type soakFault struct {
 	// queue is given to the queue; lasts becomes how long it holds, if it has no
 	// number of times.
 	queue []runpodtest.Fault
+	// toxic spoils the line to the bucket.
+	toxic string
 	// ends is the signal that ends the pod, which is followed by another.
 	ends syscall.Signal
 	// redeliver hands out a job a second time: the one at hand, or one that is done.
@@ -74,6 +76,7 @@ func soakFaults() []soakFault {
 		all = append(all, f)
 	}
 	all = append(all, soakOfComfy()...)
+	all = append(all, soakOfBucket()...)
 	return append(all, soakOfQueue()...)
 }
 

@@ -22,9 +22,9 @@ type soakRest struct {
 
 // The largest differences between two moments of rest that are no growth.
 const (
-	soakFDs        = 3
-	soakGoroutines = 8         // two for each connection that is kept
-	soakRSS        = 400 << 20 // in all; up to 64 MiB are results that may be asked for again
+	soakFDs        = 8         // connections that are kept for a while
+	soakGoroutines = 20        // two for each of those
+	soakRSS        = 112 << 20 // of which 64 MiB are results that may be asked for again
 )
 
 // rest waits until comfyvisor has come to rest and looks around in its house.

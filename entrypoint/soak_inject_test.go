@@ -52,6 +52,9 @@ func (s *soak) inject(f *soakFault, j *soakJob) {
 		s.q.Inject(fault)
 		took = true // the ledger of the queue tells how often
 	}
+	if f.toxic != "" {
+		took = s.spoil(f)
+	}
 	if f.ends != 0 {
 		s.replace(f.ends)
 		took = true

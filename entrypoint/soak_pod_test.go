@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,8 +15,9 @@ import (
 	"testing"
 	"time"
 
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
-	"github.com/comfyvisor/comfyvisor/internal/comfytest"
 	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
 	"github.com/comfyvisor/comfyvisor/internal/s3test"
 )
@@ -35,9 +35,10 @@ type soak struct {
 	killed   int // of them
 
 	q      *runpodtest.Server
-	bucket *s3test.Gateway // nil if results carry their files
-	script string          // what the next incarnation does
-	space  string          // the PID namespace, "" if there is none of its own
+	bucket *s3test.Gateway  // nil if results carry their files
+	link   *toxiproxy.Proxy // to the bucket
+	script string           // what the next incarnation does
+	space  string           // the PID namespace, "" if there is none of its own
 	base   soakRest
 	jobs   int // submitted so far
 
@@ -99,7 +100,8 @@ func startSoak(t *testing.T, version string, bucket bool) *soak {
 		"WEBSOCKET_RECONNECT_DELAY_S", "1", "PROGRESS_INTERVAL", "100ms", "SIMCOMFY_LEDGER", filepath.Join(t.TempDir(), "ledger.jsonl"))
 	if bucket {
 		s.bucket = s3test.Start(t)
-		env = with(env, "BUCKET_ENDPOINT_URL", s.bucket.Endpoint(),
+		s.link = newSoakLink(t, s.bucket.Addr)
+		env = with(env, "BUCKET_ENDPOINT_URL", "http://"+s.link.Listen+"/"+s.bucket.Bucket,
 			"BUCKET_ACCESS_KEY_ID", s.bucket.AccessKey, "BUCKET_SECRET_ACCESS_KEY", s.bucket.SecretKey)
 	}
 	s.program = start(t, options{pid1: true, binary: "/bin/sh", args: []string{"-c", intoSpace, s.binary}, env: env})
@@ -256,47 +258,4 @@ func (s *soak) shorten(lines int) {
 	s.program.mu.Lock()
 	defer s.program.mu.Unlock()
 	s.lines = s.lines[max(0, len(s.lines)-lines):]
-}
-
-// turnLedger reads what ComfyUI has executed, by prompt id: what was started,
-// and what came to an end. It begins a new ledger.
-func (s *soak) turnLedger() (starts, ends map[string][]comfytest.Execution) {
-	s.t.Helper()
-	ledger := s.env["SIMCOMFY_LEDGER"]
-	raw, err := os.ReadFile(ledger)
-	if err = errors.Join(err, os.Truncate(ledger, 0), keepSoak(s.counts.version+".jsonl", raw)); err != nil {
-		s.t.Fatal(err)
-	}
-	starts, ends = make(map[string][]comfytest.Execution), make(map[string][]comfytest.Execution)
-	for line := range bytes.Lines(raw) {
-		var e comfytest.Execution
-		if json.Unmarshal(line, &e) != nil { // what was killed in the middle of a line had no more to tell
-			line = line[max(0, bytes.LastIndex(line, []byte(`{"prompt_id"`))):]
-			if err := json.Unmarshal(line, &e); err != nil {
-				s.t.Fatalf("ledger: %v: %s", err, line)
-			}
-		}
-		into := ends
-		if e.Outcome == comfytest.Running {
-			into = starts
-		}
-		into[e.PromptID] = append(into[e.PromptID], e)
-	}
-	return starts, ends
-}
-
-// keepSoak appends to a file of -soak.keep, if that is given.
-func keepSoak(name string, content []byte) error {
-	if *soakKeep == "" {
-		return nil
-	}
-	if err := os.MkdirAll(*soakKeep, 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(*soakKeep, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Close())
 }
