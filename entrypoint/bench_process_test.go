@@ -33,33 +33,33 @@ type mark struct {
 }
 
 // newSignpost makes a script that writes its process id and then does body.
-func newSignpost(b *testing.B, s *stand, body string) *signpost {
-	b.Helper()
+func newSignpost(tb testing.TB, s *stand, body string) *signpost {
+	tb.Helper()
 	if _, err := comfyvisor(); err != nil { // built before anything is measured
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	dir := b.TempDir()
+	dir := tb.TempDir()
 	post := &signpost{
 		dir: dir, pipe: filepath.Join(dir, "signpost"), script: filepath.Join(dir, "comfyui"),
-		port: unusedPort(b), marks: make(chan mark, 100),
+		port: unusedPort(tb), marks: make(chan mark, 100),
 	}
 	text := fmt.Sprintf("#!/bin/sh\necho $$ >%s\n%s\nexec %s 127.0.0.1:%s %s\n",
-		post.pipe, strings.ReplaceAll(body, "SIGNPOST", post.pipe), buildSource(b, "relay", relaySource), post.port, s.comfy.Addr)
+		post.pipe, strings.ReplaceAll(body, "SIGNPOST", post.pipe), buildSource(tb, "relay", relaySource), post.port, s.comfy.Addr)
 	if err := os.WriteFile(post.script, []byte(text), 0o755); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	post.read(b)
+	post.read(tb)
 	return post
 }
 
-func (s *signpost) read(b *testing.B) {
-	b.Helper()
+func (s *signpost) read(tb testing.TB) {
+	tb.Helper()
 	if err := unix.Mkfifo(s.pipe, 0o600); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	f, err := os.OpenFile(s.pipe, os.O_RDWR, 0) // it never ends, whoever closes it
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	read := make(chan struct{})
 	go func() {
@@ -68,7 +68,7 @@ func (s *signpost) read(b *testing.B) {
 			s.marks <- mark{time.Now(), in.Text()}
 		}
 	}()
-	b.Cleanup(func() {
+	tb.Cleanup(func() {
 		f.Close()
 		<-read
 	})
@@ -109,24 +109,24 @@ func relay(from net.Conn, addr string) {
 
 // buildSource builds a program of one file, which imports the standard library
 // alone.
-func buildSource(b *testing.B, name, source string) string {
-	b.Helper()
-	file := filepath.Join(b.TempDir(), "main.go")
+func buildSource(tb testing.TB, name, source string) string {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "main.go")
 	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	binary, err := build(name, file)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return binary
 }
 
-func unusedPort(b *testing.B) string {
-	b.Helper()
+func unusedPort(tb testing.TB) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer l.Close()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)

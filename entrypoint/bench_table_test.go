@@ -40,15 +40,19 @@ func measurements() []measurement {
 		{"overhead/1x2MB", "job without its execution, one image of 2 MB", []string{"< 8", ""}, overhead(1, 2_000_000)},
 		{"overhead/1x10MB", "job without its execution, one image of 10 MB", []string{"< 25", ""}, overhead(1, 10_000_000)},
 		{"overhead/16x2MB", "job without its execution, sixteen images of 2 MB", []string{"< 60", ""}, overhead(16, 2_000_000)},
+		{"overhead/s3/1x2MB", "the same to S3, one image of 2 MB", []string{"", ""}, overheadS3(1, 2_000_000)},
+		{"overhead/s3/16x2MB", "the same to S3, sixteen images of 2 MB", []string{"", ""}, overheadS3(16, 2_000_000)},
+		{"end", "end of a prompt to its outcome known", []string{"", ""}, promptEnds},
 		{"throughput", "jobs that take no time", []string{"> 200"}, throughput(false)},
 		{"throughput/prefetch", "jobs that take no time, `JOB_PREFETCH=1`", []string{"> 200"}, throughput(true)},
 		{"start", "start", []string{"< 20", "< 10", "< 5", "< 30"}, starts},
 		{"crash", "death of ComfyUI to its next exec", []string{"", "< 10"}, crashes},
-		{"relay", "output of ComfyUI taken", []string{""}, relay},
+		{"relay", "output of ComfyUI taken", []string{"", ""}, relay},
 		{"events", "events of ComfyUI understood", []string{""}, events},
 		{"idle", "waiting for jobs", []string{"< 20", ""}, idle},
 		{"memory/16x2MB", "memory, sixteen images of 2 MB", []string{"< 32"}, passing(5, 16, 2_000_000)},
 		{"memory/16x50MB", "memory, sixteen images of 50 MB", []string{"< 32"}, passing(1, 16, 50_000_000)},
+		{"binary", "the program", []string{"< 20"}, size},
 	}
 }
 
@@ -58,23 +62,28 @@ func BenchmarkComfyvisor(b *testing.B) {
 	for _, m := range measurements() {
 		b.Run(m.name, func(b *testing.B) {
 			for _, f := range m.measure(b) {
-				unit := strings.NewReplacer(" ", "-", "'", "").Replace(f.of) + "-" + f.unit
-				b.ReportMetric(f.ours, unit)
+				b.ReportMetric(f.ours, f.metric())
 				if f.floor != 0 {
-					b.ReportMetric(f.floor, "floor-"+unit)
+					b.ReportMetric(f.floor, "floor-"+f.metric())
 				}
 			}
 		})
 	}
 }
 
-// TestBenchmarkTable writes the table of docs/benchmarks.md.
+// metric is the unit of a benchmark's line.
+func (f figure) metric() string {
+	return strings.NewReplacer(" ", "-", "'", "").Replace(f.of) + "-" + f.unit
+}
+
+// TestBenchmarkTable writes the table of docs/benchmarks.md. It prints what it
+// measures as lines of Go benchmarks as well, for benchstat.
 func TestBenchmarkTable(t *testing.T) {
 	if !*benchTable {
 		t.Skip("measures only with -bench.table, as make bench does")
 	}
 	var table strings.Builder
-	fmt.Fprintf(&table, "\nMeasured on %s: %s, %d cores, %s, load %s.\n\n", time.Now().UTC().Format(time.DateOnly), processorName(), runtime.NumCPU(), runtime.Version(), load())
+	table.WriteString("\n" + conditions())
 	table.WriteString("| | goal | measured | floor | times the floor |\n|---|---:|---:|---:|---:|\n")
 	for _, m := range measurements() {
 		var figures []figure
@@ -82,22 +91,32 @@ func TestBenchmarkTable(t *testing.T) {
 		if figures == nil {
 			t.Fatalf("%s was not measured", m.name)
 		}
+		fmt.Printf("BenchmarkComfyvisor/%s 1", m.name)
+		for _, f := range figures {
+			fmt.Printf(" %g %s", f.ours, f.metric())
+		}
+		fmt.Println()
 		for i, f := range figures {
 			row := f.row(m.what, m.goals[i])
 			t.Log(row)
 			table.WriteString(row + "\n")
 		}
 	}
-	const file = "../docs/benchmarks.md"
+	writeMarked(t, "../docs/benchmarks.md", "measured", table.String())
+}
+
+// writeMarked puts text in the place of a document that begins with a mark.
+func writeMarked(t *testing.T, file, mark, text string) {
+	t.Helper()
 	doc, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	marked := regexp.MustCompile(`(?s)(<!-- measured -->\n).*(<!-- end -->)`)
-	if !marked.Match(doc) {
-		t.Fatalf("%s has no place for the table", file)
+	place := regexp.MustCompile(`(?s)(<!-- ` + mark + ` -->\n).*?(<!-- end -->)`)
+	if !place.Match(doc) {
+		t.Fatalf("%s has no place for what was %s", file, mark)
 	}
-	doc = marked.ReplaceAll(doc, []byte("${1}"+strings.ReplaceAll(table.String(), "$", "$$")+"\n${2}"))
+	doc = place.ReplaceAll(doc, []byte("${1}"+strings.ReplaceAll(text, "$", "$$")+"\n${2}"))
 	if err := os.WriteFile(file, doc, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +131,12 @@ func (f figure) row(what, goal string) string {
 		goal += " " + f.unit
 	}
 	return fmt.Sprintf("| %s: %s | %s | %.3g %s | %s | %s |", what, f.of, goal, f.ours, f.unit, floor, times)
+}
+
+// conditions are those of a measurement, as a sentence.
+func conditions() string {
+	return fmt.Sprintf("Measured on %s: %s, %d cores, %s, load %s.\n\n",
+		time.Now().UTC().Format(time.DateOnly), processorName(), runtime.NumCPU(), runtime.Version(), load())
 }
 
 func processorName() string {

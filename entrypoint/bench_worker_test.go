@@ -14,8 +14,9 @@ import (
 )
 
 // work puts comfyvisor's own worker and clients, wired as in the program and
-// with its log, between the queue and the ComfyUI of a stand.
-func work(s *stand, prefetch bool) *stand {
+// with its log, between the queue and the ComfyUI of a stand. Files of results go to
+// store, or into the result if there is none.
+func work(s *stand, prefetch bool, store worker.Store) *stand {
 	s.tb.Helper()
 	log, flush := newLogger(LogConfig{Format: "json", Level: "info"}, io.Discard, new(secret.Scrubber), func(int) {})
 	env := s.queue.env()
@@ -36,7 +37,7 @@ func work(s *stand, prefetch bool) *stand {
 		Activity:  func() uint64 { return 0 },
 		OutputDir: s.comfy.OutputDir(), InputDir: s.comfy.InputDir(),
 	}
-	w := worker.New(worker.Config{Source: queue, Slots: []*worker.Slot{slot}, Prefetch: prefetch}, log)
+	w := worker.New(worker.Config{Source: queue, Slots: []*worker.Slot{slot}, Prefetch: prefetch, Store: store}, log)
 	ctx, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = queue.Run(ctx) })
@@ -58,7 +59,7 @@ func bothWays(b *testing.B, prefetch bool) (ours, floor *stand) {
 	if prefetch {
 		lanes = 2
 	}
-	ours, floor = work(newStand(b), prefetch), bare(newStand(b), lanes)
+	ours, floor = work(newStand(b), prefetch, nil), bare(newStand(b), lanes)
 	for _, s := range []*stand{ours, floor} {
 		s.round(20, imageFiles(1, 1000)) // connections are open and buffers made
 	}
