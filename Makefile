@@ -37,7 +37,7 @@ test-deps: ## Install what the tests need beside Go, where it is not there: a br
 .PHONY: test
 test: test-deps build ## Run all tests, with the race detector where there is a C compiler
 	$(TEST) ./...
-	$(GO) test ./internal/simulation -run '^TestSimulation$$' -count=1 -sim.n=20000
+	$(GO) test ./internal/simulation -run '^TestSimulation$$' -count=1 -timeout 2h -sim.n=20000
 	$(SOAK) -soak.jobs=3000
 
 .PHONY: sim
