@@ -169,7 +169,7 @@ func (l *life) stopPrompt(a *attempt) {
 	err := l.slot.Comfy.Cancel(ctx, a.id)
 	switch {
 	case err == nil || limit == cancelAtShutdown || l.w.uploads.Err() != nil:
-	case l.slot.gpu.atWork() != "":
+	case a.sparesOther(err):
 		l.w.deliveries.Go(func() {
 			_ = contained(l.log, "a prompt was canceled", func() { a.stopLater(l.w.uploads) }) // it goes on then
 		})
@@ -194,11 +194,22 @@ func (a *attempt) stopLater(ctx context.Context) {
 		switch {
 		case err == nil, inside.Err() != nil:
 			return
-		case a.slot.gpu.atWork() == "", time.Since(begun) > stopLaterLimit:
+		case !a.sparesOther(err), time.Since(begun) > stopLaterLimit:
 			a.condemn(err)
 			return
 		}
 	}
+}
+
+// sparesOther tells whether ComfyUI may be at work on another job, after the
+// attempt's prompt could not be stopped because of err. Where it has not said that
+// it still runs this one, one that waits may have begun unseen, and be why nothing
+// is answered.
+func (a *attempt) sparesOther(err error) bool {
+	if errors.Is(err, comfy.ErrStillRuns) {
+		return a.slot.gpu.atWork() != ""
+	}
+	return a.slot.Running() != ""
 }
 
 func (a *attempt) condemn(err error) {

@@ -1,7 +1,10 @@
 package worker
 
 import (
+	"context"
 	"testing"
+
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
 )
 
 // A job that ends the worker thread of two processes is to blame for both, and
@@ -53,5 +56,41 @@ func TestLinesOfAJobBehindTheRunningOneBlameNoHost(t *testing.T) {
 	s.Told(line)
 	if condemned != 2 {
 		t.Errorf("condemned %d times, want 2", condemned)
+	}
+}
+
+// A process whose prompt could not be stopped is spared while it may be at work on
+// another job: also on one that waits, where ComfyUI answers nothing. It has to go
+// when it says itself that it runs the canceled one.
+func TestWhoIsSparedWhenAPromptIsNotStopped(t *testing.T) {
+	silent := context.DeadlineExceeded
+	for _, tt := range []struct {
+		name      string
+		waits     bool
+		runs      bool
+		err       error
+		wantSpare bool
+	}{
+		{"alone", false, false, silent, false},
+		{"alone and it still runs", false, false, comfy.ErrStillRuns, false},
+		{"another waits", true, false, silent, true},
+		{"another waits for this one", true, false, comfy.ErrStillRuns, false},
+		{"another runs", true, true, silent, true},
+		{"another is told to run as well", true, true, comfy.ErrStillRuns, true},
+	} {
+		s := new(Slot)
+		a := &attempt{slot: s}
+		s.gpu.submitted("canceled")
+		s.gpu.started("canceled")
+		if tt.waits {
+			s.gpu.submitted("other")
+		}
+		s.gpu.ended("canceled")
+		if tt.runs {
+			s.gpu.started("other")
+		}
+		if got := a.sparesOther(tt.err); got != tt.wantSpare {
+			t.Errorf("%s: spared %v, want %v", tt.name, got, tt.wantSpare)
+		}
 	}
 }

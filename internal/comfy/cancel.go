@@ -19,7 +19,8 @@ const (
 //
 // ComfyUI loses interrupts, and nodes that do not look for them go on to their
 // end. So Cancel tries again until ctx ends; then its error says what stood in
-// the way, and only a restart of ComfyUI helps.
+// the way, ErrStillRuns if that was the prompt itself, and only a restart of ComfyUI
+// helps.
 func (c *Client) Cancel(ctx context.Context, id string) error {
 	id = c.wireID(id)
 	seen := false
@@ -35,6 +36,8 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 			case at.place == unknown:
 				// Its submission may still be on its way: look a second time.
 				err = ErrLost
+			case at.place == running:
+				err = ErrStillRuns
 			default:
 				err = fmt.Errorf("it is still %s", at.place)
 			}

@@ -106,7 +106,7 @@ func TestFault_H11_CancelGivesUpWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		err := p.Cancel(ctx, prompt.ID)
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), prompt.ID+": context deadline exceeded: it is still running") {
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrStillRuns) || !strings.Contains(err.Error(), prompt.ID+": context deadline exceeded: it is still running") {
 			t.Errorf("got %v", err)
 		}
 		<-done

@@ -7,6 +7,8 @@ import (
 )
 
 var (
+	// ErrStillRuns tells that ComfyUI did not let go of a prompt that was canceled.
+	ErrStillRuns = errors.New("it is still running")
 	// ErrInterrupted tells that the prompt was interrupted before it was done.
 	ErrInterrupted = errors.New("ComfyUI interrupted the prompt")
 	// ErrHistoryMissing tells that ComfyUI announced the end of the prompt, yet
