@@ -24,7 +24,7 @@ var calls = [...]string{"take", "stop", "heartbeat", "progress", "result"}
 // A fleet is many pods at one queue, in virtual time.
 type fleet struct {
 	what string
-	// hold is how long the queue holds a poll that it has nothing for, and load how
+	// hold is how long the queue holds a poll that it has nothing for, and jobs how
 	// many jobs of 10 s it is given in a second for each pod.
 	hold time.Duration
 	jobs float64
