@@ -63,13 +63,22 @@ func (q *Queue) progress(r request) reply {
 	if j == nil {
 		return reply{status: http.StatusNotFound}
 	}
-	// What its worker has given up on the way may come late.
-	if j.Outcome != nil && j.Outcome.Status != Cancelled && r.Context().Err() == nil {
+	if j.isOver(r) {
 		q.violation("job %s: progress after its result", r.job)
 	}
 	j.Progress = append(j.Progress, time.Now())
 	q.wake()
 	return reply{status: http.StatusOK}
+}
+
+// isOver tells whether a call about the job's course comes after its result. One
+// that its worker has given up may come late, and a job that was handed out again
+// since then may be run again.
+func (j *Job) isOver(r request) bool {
+	if j.Outcome == nil || j.Outcome.Status == Cancelled || r.Context().Err() != nil {
+		return false
+	}
+	return !slices.ContainsFunc(j.Handouts, func(h Handout) bool { return h.At.After(j.Outcome.At) })
 }
 
 // chunkLimit is the largest part of an output, as RunPod has it.
@@ -89,7 +98,7 @@ func (q *Queue) stream(r request) reply {
 		q.violation("job %s: a part of its output is not {\"output\": ...}: %v", r.job, err)
 	case len(r.body) > chunkLimit:
 		q.violation("job %s: a part of its output has %d bytes", r.job, len(r.body))
-	case j.Outcome != nil && j.Outcome.Status != Cancelled:
+	case j.isOver(r):
 		q.violation("job %s: a part of its output after its result", r.job)
 	}
 	j.Stream = append(j.Stream, Chunk{At: time.Now(), Output: part.Output})
