@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -75,6 +76,9 @@ func TestWebhookOutlivesTheProcess(t *testing.T) {
 	a.takeOne()
 	a.done(image(id, 3))
 	<-told
+	for a.hookTries(id) == 0 { // the answer is on its way
+		runtime.Gosched()
+	}
 	_ = a.stop()
 	b := serve(t, hooked(dir))
 	b.store.mu.Lock()
@@ -90,6 +94,13 @@ func TestWebhookOutlivesTheProcess(t *testing.T) {
 	if len(told) != 0 {
 		t.Error("a third try was made after one that went well")
 	}
+}
+
+// hookTries is how often a job's webhook was tried and answered.
+func (a *api) hookTries(id string) int {
+	a.store.mu.Lock()
+	defer a.store.mu.Unlock()
+	return a.store.jobs[id].hookTries
 }
 
 // Two further tries follow a failed one, ten seconds apart each.
