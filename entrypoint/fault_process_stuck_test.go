@@ -85,3 +85,28 @@ func TestFault_C3_JobAtHandFailsWithTheCrashLoop(t *testing.T) {
 	}
 	checked(t, q)
 }
+
+// Two jobs poison the GPU's context one after the other, whatever process they run in: the host is at fault, and the pod ends with 75. The second job fails as gpu_poisoned and may be tried again, the third is left to other pods.
+func TestFault_C10_HostAtFaultEndsThePod(t *testing.T) {
+	t.Parallel()
+	p, q := queued(t, runpodtest.Config{Hold: hold})
+	p.waitReady()
+	for n, id := range []string{"first", "second"} {
+		q.Submit(id, simulated("SimRaise", fmt.Sprintf(`{"exception_type":"torch.AcceleratorError","message":"CUDA error: an illegal memory access was encountered","seed":%d}`, n)))
+	}
+	q.Submit("third", picture(3))
+	if code := p.exit(); code != exitGaveUp {
+		t.Errorf("exit code = %d, want %d", code, exitGaveUp)
+	}
+	p.waitsFor("the host is at fault")
+	if o := ends(t, q, "first"); causeOf(o) != "node_failed" {
+		t.Errorf("first: %+v", o)
+	}
+	if o := ends(t, q, "second"); causeOf(o) != "gpu_poisoned" || !strings.Contains(string(o.Output), `"retryable":true`) {
+		t.Errorf("second: %s %s %s", o.Status, o.Error, o.Output)
+	}
+	if n := q.Ledger().Waiting; n != 1 {
+		t.Errorf("%d jobs wait, want the third", n)
+	}
+	checked(t, q)
+}

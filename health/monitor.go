@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -123,6 +124,8 @@ func (m *Monitor) bootAndLive(ctx context.Context) error {
 	return m.live(ctx)
 }
 
+var errProbePanicked = errors.New("a probe panicked")
+
 // prepare runs cfg.Prepare beside the probes, with a context that also ends when
 // those, or a verdict from outside, give the process up.
 func (m *Monitor) prepare(ctx context.Context) error {
@@ -133,7 +136,14 @@ func (m *Monitor) prepare(ctx context.Context) error {
 	listen, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var listening sync.WaitGroup
+	var panicked any
 	listening.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				panicked = fmt.Sprintf("%v, while ComfyUI was probed beside its warm-up\n%s", p, debug.Stack())
+				end(errProbePanicked)
+			}
+		}()
 		if reason := m.live(listen); listen.Err() == nil {
 			end(reason)
 		}
@@ -141,6 +151,9 @@ func (m *Monitor) prepare(ctx context.Context) error {
 	err := m.cfg.Prepare(inside)
 	stop()
 	listening.Wait()
+	if panicked != nil {
+		panic(panicked) // to whoever contains Watch
+	}
 	if inside.Err() != nil {
 		return context.Cause(inside)
 	}

@@ -3,10 +3,13 @@ package health
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // A process that uses the processor for ever and neither answers nor writes nor
@@ -76,5 +79,27 @@ func TestHangDuringTheWarmUpIsFound(t *testing.T) {
 		if took := time.Since(c.born); took > 4*time.Minute {
 			t.Errorf("found %v after the start, want about 3m", took)
 		}
+	})
+}
+
+// A panic of a probe beside the warm-up is Watch's own, for whoever contains it.
+func TestPanicOfAProbeBesideTheWarmUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		probes := 0
+		m := NewMonitor(Config{
+			Probe: func(context.Context) error {
+				if probes++; probes > 1 {
+					panic("planted")
+				}
+				return nil
+			},
+			Prepare: func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) },
+		}, new(Gate), zap.NewNop())
+		defer func() {
+			if p := recover(); !strings.Contains(fmt.Sprint(p), "planted") {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		t.Errorf("Watch = %v, want a panic", m.Watch(t.Context()))
 	})
 }

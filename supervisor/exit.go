@@ -8,6 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrUnkillable says that the process, or something that came of it, has
+// outlived SIGKILL: it hangs in the kernel, in a driver or in a dead volume.
+var ErrUnkillable error = unkillable{}
+
+type unkillable struct{}
+
+func (unkillable) Error() string { return "cannot be killed" }
+
+// Unkillable is for those who know the error only as the cause of a context.
+func (unkillable) Unkillable() bool { return true }
+
 // An Exit is the end of an incarnation. It is an error so that it can be the
 // cause of the context that ended with the process.
 type Exit struct {

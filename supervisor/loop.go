@@ -10,17 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrUnkillable says that the process, or something that came of it, has
-// outlived SIGKILL: it hangs in the kernel, in a driver or in a dead volume.
-var ErrUnkillable error = unkillable{}
-
-type unkillable struct{}
-
-func (unkillable) Error() string { return "cannot be killed" }
-
-// Unkillable is for those who know the error only as the cause of a context.
-func (unkillable) Unkillable() bool { return true }
-
 // exitsKept is how many exits the policy is shown, more than it asks for.
 const exitsKept = 64
 

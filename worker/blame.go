@@ -193,12 +193,12 @@ func blameComfyUI(err error) *job.Failure {
 		f.Message += ". " + diskAdvice
 	case errors.As(err, &stuck) && stuck.Unkillable():
 		f.Cause = CauseUnkillable
+	case errors.As(err, &poison):
+		f.Cause = CausePoisoned
 	case errors.Is(err, health.ErrGivenUp):
 		f.Cause = CauseBoot
 	case errors.As(err, &stall):
 		f.Cause = CauseStalled
-	case errors.As(err, &poison):
-		f.Cause = CausePoisoned
 	case errors.Is(err, health.ErrHung):
 		f.Cause = CauseHung
 	case errors.As(err, &killed) && killed.OutOfMemory():

@@ -158,7 +158,7 @@ func (l *life) judgeGPU(err error) (poison error, rerun bool) {
 		return &poisonError{f}, action == gpuerror.Rerun
 	case gpuerror.GiveUp:
 		l.slot.GiveUp(&poisonError{f})
-		return &poisonError{f}, false
+		return &poisonError{f}, true // on another GPU, if there is one
 	}
 	return nil, false
 }
