@@ -138,6 +138,8 @@ func TestVariable_WEBSOCKET_TRACE(t *testing.T) {
 			if a := p.job(picture(1)); a.Status != "COMPLETED" {
 				t.Fatalf("job: %+v", a)
 			}
+			p.signal(syscall.SIGTERM)
+			p.exit() // the log has all of it now
 			if got := strings.Contains(p.log(), "execution_success"); got != want {
 				t.Errorf("frames in the log: %v, want %v", got, want)
 			}
