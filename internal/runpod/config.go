@@ -37,7 +37,8 @@ type Config struct {
 	// returns runs the part, again after a panic, or returns an error that ends Run.
 	// Nil leaves parts as they are.
 	Contain func(part string, run func(context.Context) error) func(context.Context) error
-	// Hurry is closed when the stop must be immediate. It may be nil.
+	// Hurry is closed when the stop must be immediate: then there is time for results
+	// alone. It may be nil.
 	Hurry <-chan struct{}
 
 	PingInterval time.Duration // 10 s

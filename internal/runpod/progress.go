@@ -45,6 +45,13 @@ func (c *Client) postProgress(ctx context.Context, u *update) {
 	defer c.jobs.posted(u) // the result waits for it
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ProgressTimeout)
 	defer cancel()
+	go func() {
+		select {
+		case <-c.cfg.Hurry: // there is time for the result alone
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	fields, url := map[string]any{"status": "IN_PROGRESS", "output": u.progress}, c.resultURL(u.id)
 	if u.kind == preview {
 		fields, url = map[string]any{"output": u.progress}, c.streamURL(u.id)

@@ -141,3 +141,24 @@ func TestFault_R8_PreviewsComeLastAndNeverAfterTheResult(t *testing.T) {
 		})
 	}
 }
+
+// A hurried stop has a moment left, which belongs to the result: progress that hangs is cut for it.
+func TestFault_P3_HurryCutsProgressForTheResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, runpodtest.Config{})
+		cfg := config(q)
+		hurry := make(chan struct{})
+		cfg.Hurry = hurry
+		c := taken(t, q, cfg)
+		q.Inject(runpodtest.Fault{Call: runpodtest.Progress, Hang: time.Hour})
+		c.Progress("job", job.Progress{Percent: 50})
+		synctest.Wait()
+		begun := time.Now()
+		time.AfterFunc(500*time.Millisecond, func() { close(hurry) })
+		finish(t, c, completed("job"))
+		if d := time.Since(begun); d != 500*time.Millisecond {
+			t.Errorf("the result was told after %v, want 500ms", d)
+		}
+		check(t, q)
+	})
+}
