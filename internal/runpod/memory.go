@@ -36,29 +36,44 @@ func newMemory(cfg Config) *memory {
 }
 
 // put remembers the result of a job in place of an earlier one, unless it is too
-// large or cannot be read: then the job would run again.
+// large or cannot be read: then the job would run again. The result is read before
+// anything is locked: its files may lie on a volume that stalls.
 func (m *memory) put(id string, body *payload.Body, now time.Time) {
+	text := m.read(body)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.drop(m.byID[id])
-	if body.Size() > m.largest {
+	if text == nil {
 		return
 	}
 	m.ring.open()
-	if body.Size() > m.ring.size {
+	size := int64(len(text))
+	if size > m.ring.size {
 		return
 	}
-	for e := m.order.Front(); e != nil && m.ring.head+body.Size()-e.Value.(*remembered).from > m.ring.size; e = m.order.Front() {
+	for e := m.order.Front(); e != nil && m.ring.head+size-e.Value.(*remembered).from > m.ring.size; e = m.order.Front() {
 		m.drop(e) // it would be written over
+	}
+	from := m.ring.head
+	if m.ring.write(text) != nil {
+		return
+	}
+	m.byID[id] = m.order.PushBack(&remembered{id: id, from: from, n: size, at: now})
+	m.trim(now)
+}
+
+// read returns what a body holds, nil if that is too much or cannot be read.
+func (m *memory) read(body *payload.Body) []byte {
+	if body.Size() > m.largest {
+		return nil
 	}
 	r := body.Reader()
 	defer r.Close()
-	from := m.ring.head
-	if n, err := io.Copy(&m.ring, r); err != nil || n != body.Size() {
-		return
+	text := make([]byte, body.Size())
+	if _, err := io.ReadFull(r, text); err != nil {
+		return nil
 	}
-	m.byID[id] = m.order.PushBack(&remembered{id: id, from: from, n: body.Size(), at: now})
-	m.trim(now)
+	return text
 }
 
 // forget forgets the result of a job.

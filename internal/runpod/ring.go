@@ -34,20 +34,20 @@ func (r *ring) open() {
 	r.file = file
 }
 
-// Write implements io.Writer. The oldest bytes are written over.
-func (r *ring) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
+// write adds bytes, over the oldest ones.
+func (r *ring) write(p []byte) error {
+	for len(p) > 0 {
 		at := r.head % r.size
-		n := min(int64(len(rest)), r.size-at)
+		n := min(int64(len(p)), r.size-at)
 		if r.file == nil {
-			copy(r.few[at:], rest[:n])
-		} else if _, err := r.file.WriteAt(rest[:n], at); err != nil {
-			return len(p) - len(rest), err
+			copy(r.few[at:], p[:n])
+		} else if _, err := r.file.WriteAt(p[:n], at); err != nil {
+			return err
 		}
 		r.head += n
-		rest = rest[n:]
+		p = p[n:]
 	}
-	return len(p), nil
+	return nil
 }
 
 // read returns size bytes from a place on, nil if they cannot be read.
