@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/comfyvisor/comfyvisor/internal/console"
-	"github.com/comfyvisor/comfyvisor/internal/convert"
 	"github.com/comfyvisor/comfyvisor/internal/event"
 	"github.com/comfyvisor/comfyvisor/internal/runpod"
 	"github.com/comfyvisor/comfyvisor/internal/secret"
@@ -93,22 +91,7 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 	if own, is := p.jobs.(interface{ Queued() int }); is { // the local API, behind a load balancer or not
 		metrics.Queue(own.Queued)
 	}
-	p.work = worker.New(worker.Config{
-		Source: containedSource{p.jobs, p.panics}, Store: store, SpoolDir: filepath.Join(cfg.General.DataDir, "outputs"), Fetch: newFetch(cfg), Bucket: jobBuckets(cfg, func() { metrics.Retried("s3") }, log), Slots: p.comfys.slots(),
-		Previews: previews(cfg), Prefetch: cfg.Jobs.Prefetch > 0, Refresh: refresh(cfg, file),
-		Format:    convert.Format{Name: cfg.Jobs.OutputFormat, Quality: cfg.Jobs.OutputQuality, MaxEdge: cfg.Jobs.OutputMaxEdge},
-		OrgAPIKey: cfg.Comfy.OrgAPIKey.Reveal(), ResultLimit: resultLimit(cfg, file),
-		Wear:       worker.Wear{Jobs: cfg.Watch.AfterJobs, Memory: cfg.Watch.AtMemory, Uptime: cfg.Watch.AfterUptime},
-		Fitness:    fitness(cfg, file),
-		JobTimeout: cfg.Jobs.Timeout, MinFree: int64(cfg.Jobs.MinFree) * 1e6,
-		Unchecked: cfg.Jobs.WorkflowCheck == "off",
-		// Of a budget of 9 s a job may use 6, and its delivery 1.5 more; the rest
-		// is for ComfyUI.
-		Drain: cfg.Watch.StopBudget * 2 / 3, Deliver: cfg.Watch.StopBudget / 6, Hurry: p.hurry,
-		Guard:   func(value string) func() { return scrub.Add(value) },
-		Observe: func(e worker.Event) { p.panics.do("observer", func() { seen.job(e) }) },
-		Watched: func() bool { return p.watch != nil && p.watch.Watched() },
-	}, log.Named("worker"))
+	p.work = p.newWorker(store, file, scrub, metrics)
 	p.comfys.warmBy(p.work)
 	p.page, err = status.Listen(cfg.Log.StatusAddr, status.Sources{
 		Loops: p.loops,
@@ -119,51 +102,6 @@ func newPod(cfg Config, environ []string, file string, scrub *secret.Scrubber, m
 		return nil, exitWith(exitConfig, fmt.Errorf("STATUS_ADDR: %w", err))
 	}
 	return p, nil
-}
-
-// previews is the least time between two previews of a job, 0 for none.
-func previews(cfg Config) time.Duration {
-	if !cfg.Jobs.Previews {
-		return 0
-	}
-	return cfg.Jobs.ProgressInterval
-}
-
-// unfitJobs is how many jobs in a row may fail by the pod's own fault.
-const unfitJobs = 6
-
-// fitness says when a pod that cannot do jobs gives up, so that another one takes
-// its place. Only a queue has others.
-func fitness(cfg Config, file string) worker.Fitness {
-	if file != "" || cfg.servesAPI() || cfg.Watch.Unfit == 0 {
-		return worker.Fitness{}
-	}
-	return worker.Fitness{Patience: cfg.Watch.Unfit, Last: unfitJobs}
-}
-
-// refresh says what REFRESH_WORKER does: the queue stops the pod, the local API
-// lives on with a fresh ComfyUI. A single job is the last one in any case.
-func refresh(cfg Config, file string) worker.Refresh {
-	switch {
-	case file != "":
-		return worker.RefreshPod
-	case !cfg.General.Refresh:
-		return worker.RefreshNone
-	case cfg.servesAPI():
-		return worker.RefreshProcess
-	}
-	return worker.RefreshPod
-}
-
-// resultLimit is in bytes. The local API has none.
-func resultLimit(cfg Config, file string) int64 {
-	switch {
-	case cfg.General.Local || file != "":
-		return 0
-	case cfg.balanced():
-		return balancerLimit
-	}
-	return int64(cfg.Jobs.ResultLimit) * 1e6
 }
 
 // run runs the parts until one of them ends. The error is nil after a stop that

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/comfyvisor/comfyvisor/internal/jobclient"
@@ -71,6 +72,15 @@ func (s *server) client(e Env) (*jobclient.Client, error) {
 		return nil, errors.New("an endpoint of RunPod wants a key: set RUNPOD_API_KEY to one from the console's settings")
 	}
 	return jobclient.New(cfg)
+}
+
+// readToken is the text of a file without the white space around it.
+func readToken(name string) (string, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return "", fmt.Errorf("read token: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
 }
 
 // local tells whether the local API is asked as it is by default.

@@ -23,15 +23,6 @@ type request struct {
 	workflow map[string]map[string]json.RawMessage // nil where it is no object
 }
 
-// readToken is the text of a file without the white space around it.
-func readToken(name string) (string, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
 // readRequest reads a workflow in API format, or a whole job with its input, from
 // a file; "-" is in.
 func readRequest(in io.Reader, name string) (*request, error) {
