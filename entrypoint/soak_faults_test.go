@@ -64,8 +64,8 @@ func soakFaults() []soakFault {
 		soakOfProcess("block", 2, comfytest.Fault{Do: "block"}, 200*time.Millisecond, 800*time.Millisecond, 0),
 		soakOfProcess("teardown", 1, comfytest.Fault{Do: "teardown", Status: 1}, 0, 0, 1),
 		soakOfProcess("exit 0", 1, comfytest.Fault{Do: "exit"}, 0, 0, 1),
-		{name: "pod: SIGTERM", weight: 3, ends: syscall.SIGTERM, again: true, losses: 1, span: deathSpan},
-		{name: "pod: SIGKILL", weight: 3, ends: syscall.SIGKILL, again: true, losses: 1, span: deathSpan},
+		{name: "pod: SIGTERM", weight: 5, ends: syscall.SIGTERM, again: true, losses: 1, span: deathSpan},
+		{name: "pod: SIGKILL", weight: 5, ends: syscall.SIGKILL, again: true, losses: 1, span: deathSpan},
 		soakOfProcess("wipe history", 1, comfytest.Fault{Do: "wipe"}, 0, 0, 1),
 	}
 	for _, do := range []string{"cut", "close", "silent", "no-end", "twice", "shuffle", "foreign", "garbage", "oversize", "refuse", "reset"} {
