@@ -27,10 +27,6 @@ const (
 	soakRSS        = 112 << 20 // of which 64 MiB are results that may be asked for again
 )
 
-// soakAtHand is how many jobs a pod has at hand at most: one at work and two whose
-// results are on their way.
-const soakAtHand = 3
-
 // rest waits until comfyvisor has come to rest and looks around in its house.
 func (s *soak) rest() soakRest {
 	s.t.Helper()
@@ -47,9 +43,8 @@ func (s *soak) rest() soakRest {
 // untidy says what is not as it has to be at rest, "" if nothing is.
 func (s *soak) untidy(r soakRest) string {
 	var why []string
-	for _, dir := range []string{"output/comfyvisor/*", "input/*"} {
-		// A pod that is killed cannot tidy up. What it leaves goes when room is short.
-		if left, _ := filepath.Glob(filepath.Join(s.dir, dir)); len(left) > s.killed*soakAtHand {
+	for _, dir := range soakHouse() {
+		if left, _ := filepath.Glob(filepath.Join(s.dir, dir)); len(left) > 0 {
 			why = append(why, fmt.Sprintf("%d files or folders are left in %s: %v", len(left), dir, left[:min(3, len(left))]))
 		}
 	}

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // replace ends the pod by a signal and starts another on the same disk: after
@@ -25,6 +29,7 @@ func (s *soak) replace(sig syscall.Signal) {
 	if left := s.processes(); len(left) > 0 {
 		s.wrong(soakReaped, "after %v processes are left: %v", sig, left)
 	}
+	s.age()
 	s.pods++
 	if sig == syscall.SIGTERM {
 		s.env["RUNPOD_POD_ID"] = fmt.Sprintf("worker-%d", s.pods)
@@ -42,6 +47,25 @@ func (s *soak) replace(sig syscall.Signal) {
 		return s.read(resp, &state) == 200 && len(state.Instances) > 0
 	})
 }
+
+// age makes all that the last pod has left as old as it has to be for the next one
+// to remove it: a pod that is killed cannot tidy up.
+func (s *soak) age() {
+	s.t.Helper()
+	old := time.Now().Add(-2 * time.Hour)
+	for _, dir := range soakHouse() {
+		left, err := filepath.Glob(filepath.Join(s.dir, dir))
+		for _, name := range left {
+			err = errors.Join(err, os.Chtimes(name, old, old))
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// soakHouse are the patterns of all that jobs leave in ComfyUI's directories.
+func soakHouse() []string { return []string{"output/comfyvisor/*", "input/*"} }
 
 // again starts comfyvisor once more, with the log of the last one.
 func (s *soak) again() *program {

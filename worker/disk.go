@@ -4,11 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,12 +16,8 @@ import (
 const (
 	// wantedInodes is how many files a job has to be able to make.
 	wantedInodes = 64
-	// leftoverAge is how old what was left behind has to be to be removed: the
-	// directory may be shared with other pods, whose jobs are not known here.
-	leftoverAge = time.Hour
-
-	lookLimit   = 2 * time.Second  // for asking a volume for its free space
-	removeLimit = 30 * time.Second // for removing leftovers
+	lookLimit    = 2 * time.Second  // for asking a volume for its free space
+	removeLimit  = 30 * time.Second // for removing leftovers
 )
 
 // space is what is free on a filesystem.
@@ -121,7 +112,7 @@ func (l *life) makeRoom(ctx context.Context, images int) error {
 // clear removes leftovers, because of a shortage.
 func (l *life) clear(ctx context.Context, short error) {
 	removed, err := touch(ctx, &l.slot.volume, removeLimit, func() (int, error) {
-		return l.slot.removeLeftovers(time.Now().Add(-leftoverAge), l.w.inUse)
+		return removeLeftovers(l.slot.leftovers(l.w.inUse), l.w.inUse)
 	})
 	if removed > 0 || err != nil {
 		l.log.Warn("leftovers of earlier jobs removed", zap.Int("removed", removed), zap.NamedError("reason", short), zap.Error(err))
@@ -150,56 +141,6 @@ func (s *Slot) shortageIn(ctx context.Context, dir string, want int64) (short, e
 		return nil, err
 	}
 	return free.shortage(dir, want), nil
-}
-
-var (
-	folderOfOurs = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	inputOfOurs  = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{3}_`)
-)
-
-// removeLeftovers removes the folders and the inputs of attempts that are not
-// running, if they have not changed since. It returns how many it removed.
-func (s *Slot) removeLeftovers(since time.Time, inUse func(begin string) bool) (removed int, err error) {
-	outputs, err := s.removeOld(s.OutputDir, outputRoot, since, func(d fs.DirEntry) bool {
-		return d.IsDir() && folderOfOurs.MatchString(d.Name()) && !inUse(d.Name())
-	})
-	inputs, ierr := s.removeOld(s.InputDir, ".", since, func(d fs.DirEntry) bool {
-		prefix := inputOfOurs.FindString(d.Name())
-		return d.Type().IsRegular() && prefix != "" && !inUse(strings.TrimSuffix(prefix, "_"))
-	})
-	return outputs + inputs, errors.Join(err, ierr)
-}
-
-// inUse tells whether begin is the beginning of the id of an attempt whose files
-// are in use, in whichever slot: slots may share their directories.
-func (w *Worker) inUse(begin string) bool {
-	return slices.ContainsFunc(w.cfg.Slots, func(s *Slot) bool { return s.volume.inUse(begin) })
-}
-
-// removeOld removes the entries of a folder below dir that are ours and have not
-// changed since. A folder that is not there, or not ours to read, has none.
-func (s *Slot) removeOld(dir, folder string, since time.Time, ours func(fs.DirEntry) bool) (removed int, err error) {
-	root, err := openRoot(dir)
-	if err != nil {
-		return 0, nil
-	}
-	defer root.Close()
-	list, err := fs.ReadDir(root.FS(), folder)
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	for _, d := range list {
-		info, ierr := d.Info()
-		if ierr != nil || !ours(d) || info.ModTime().After(since) {
-			continue
-		}
-		if rerr := root.RemoveAll(path.Join(folder, d.Name())); rerr != nil {
-			err = errors.Join(err, rerr)
-			continue
-		}
-		removed++
-	}
-	return removed, err
 }
 
 // saysFull are the words of the system for a full filesystem or a used up

@@ -3,15 +3,10 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
 	"github.com/comfyvisor/comfyvisor/internal/comfytest"
@@ -62,48 +57,6 @@ func TestFault_Z4_NodeThatCannotWrite(t *testing.T) {
 	}
 }
 
-// Of what lies in ComfyUI's directories, only old folders and inputs that bear
-// names of ours are removed, and not those in use.
-func TestLeftoversAreOldAndOurs(t *testing.T) {
-	s := &Slot{OutputDir: t.TempDir(), InputDir: t.TempDir()}
-	running := newAttempt("running", 1)
-	s.volume.keep(running.id)
-	crashed, fresh := newAttempt("crashed", 1), newAttempt("fresh", 1)
-	old := time.Now().Add(-2 * leftoverAge)
-	put := func(dir, name string, at time.Time) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		for _, err := range []error{os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("x"), 0o644),
-			os.Chtimes(path, at, at), os.Chtimes(filepath.Dir(path), at, at)} {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	put(s.OutputDir, crashed.folder+"/a.png", old)
-	put(s.OutputDir, running.folder+"/a.png", old)
-	put(s.OutputDir, fresh.folder+"/a.png", time.Now())
-	put(s.OutputDir, "comfyvisor/notes/a.png", old)
-	put(s.OutputDir, "a.png", old)
-	put(s.InputDir, crashed.prefix+"in.png", old)
-	put(s.InputDir, running.prefix+"in.png", old)
-	put(s.InputDir, "3d/in.png", old)
-	put(s.InputDir, "in.png", old)
-
-	removed, err := s.removeLeftovers(time.Now().Add(-leftoverAge), s.volume.inUse)
-	if removed != 2 || err != nil {
-		t.Errorf("removed %d (%v), want 2", removed, err)
-	}
-	want := []string{"a.png", fresh.folder + "/a.png", running.folder + "/a.png", "comfyvisor/notes/a.png"}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), below(t, s.OutputDir)); diff != "" {
-		t.Errorf("outputs (-want +got):\n%s", diff)
-	}
-	want = []string{"3d/in.png", running.prefix + "in.png", "in.png"}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), below(t, s.InputDir)); diff != "" {
-		t.Errorf("inputs (-want +got):\n%s", diff)
-	}
-}
-
 // What a comfyvisor that was killed left of its attempt at a job is not told as an output of the next one's, which has the same name.
 func TestFault_R6_OutputsOfAKilledAttempt(t *testing.T) {
 	p := startPod(t, comfytest.Config{}, nil)
@@ -115,22 +68,6 @@ func TestFault_R6_OutputsOfAKilledAttempt(t *testing.T) {
 	if d.Failure != nil || len(d.Output.Files) != 1 || d.Output.Files[0].Content.Size != 10 {
 		t.Errorf("delivered %+v, %+v; want one file of 10 bytes", d.Output, d.Failure)
 	}
-}
-
-// below are the names of all files below dir, in order.
-func below(t *testing.T, dir string) []string {
-	t.Helper()
-	var names []string
-	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			names = append(names, name)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.Sorted(slices.Values(names))
 }
 
 // What ComfyUI and the worker call their files is what the guard takes for its own.

@@ -31,7 +31,8 @@
 // the result has arrived.
 //
 // Before an attempt the filesystems of these directories are asked for free space.
-// Where it is short, old leftovers are removed, and if that does not help the job
+// Where it is short, old leftovers are removed, as they are when the worker starts
+// (what jobs at hand use is kept young for other pods' sake), and if that does not help the job
 // fails as disk_full. A slot whose disk is full gets no job until there is room;
 // one that fails several jobs in a row by no fault of theirs gets a rest, longer each
 // time. If that does not help it is given up ([Fitness]): a pod that fails whatever

@@ -216,6 +216,9 @@ func (w *Worker) Run(ctx context.Context) error {
 				}
 			})
 		}
+		working.Go(func() {
+			_ = contained(w.log, "leftovers were looked for", func() { w.keepHouse(lanes, slot) }) // they stay then
+		})
 		if !w.cfg.Unchecked {
 			working.Go(func() {
 				_ = contained(w.log, "ComfyUI was asked for its nodes", func() { slot.learn(lanes, w.log) }) // it judges workflows alone then

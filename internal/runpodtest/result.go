@@ -57,13 +57,14 @@ func parseBody(body []byte) (result, error) {
 
 // progress takes down that a job gets on.
 func (q *Queue) progress(r request) reply {
+	late := q.isLate(r)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	j := q.jobs[r.job]
 	if j == nil {
 		return reply{status: http.StatusNotFound}
 	}
-	if j.isOver(r) {
+	if late {
 		q.violation("job %s: progress after its result", r.job)
 	}
 	j.Progress = append(j.Progress, time.Now())
@@ -71,11 +72,26 @@ func (q *Queue) progress(r request) reply {
 	return reply{status: http.StatusOK}
 }
 
-// isOver tells whether a call about the job's course comes after its result. One
-// that its worker has given up may come late, and a job that was handed out again
-// since then may be run again.
-func (j *Job) isOver(r request) bool {
-	if j.Outcome == nil || j.Outcome.Status == Cancelled || r.Context().Err() != nil {
+// giveUpNotice is how long the end of a connection may take to be noticed. It has
+// arrived by then, and is shorter than the time that a worker gives to a call.
+const giveUpNotice = time.Second
+
+// isLate tells whether a call about the job's course comes after its result, and its
+// worker still waits for the answer. One that its worker had given up before it sent
+// the result may be read late: its bytes stand in the kernel, and the end of the
+// connection behind them, which the server notices a moment after the call.
+func (q *Queue) isLate(r request) bool {
+	q.mu.Lock()
+	j := q.jobs[r.job]
+	over := j != nil && j.isOver()
+	q.mu.Unlock()
+	return over && wait(r.Request, giveUpNotice)
+}
+
+// isOver tells whether nothing more is to be heard of the job's course. One that was
+// handed out again since its result may be run again.
+func (j *Job) isOver() bool {
+	if j.Outcome == nil || j.Outcome.Status == Cancelled {
 		return false
 	}
 	return !slices.ContainsFunc(j.Handouts, func(h Handout) bool { return h.At.After(j.Outcome.At) })
@@ -86,6 +102,7 @@ const chunkLimit = 1 << 20
 
 // stream takes down a part of a job's output.
 func (q *Queue) stream(r request) reply {
+	late := q.isLate(r)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	j := q.jobs[r.job]
@@ -98,7 +115,7 @@ func (q *Queue) stream(r request) reply {
 		q.violation("job %s: a part of its output is not {\"output\": ...}: %v", r.job, err)
 	case len(r.body) > chunkLimit:
 		q.violation("job %s: a part of its output has %d bytes", r.job, len(r.body))
-	case j.isOver(r):
+	case late:
 		q.violation("job %s: a part of its output after its result", r.job)
 	}
 	j.Stream = append(j.Stream, Chunk{At: time.Now(), Output: part.Output})
