@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "become comfyvisor in a namespace:", err)
 		os.Exit(1)
 	}
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=10") // by default it holds up the end of each program for a second
+	}
 	var err error
 	if buildDir, err = os.MkdirTemp("", "comfyvisor-test-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

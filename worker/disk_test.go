@@ -42,8 +42,8 @@ func TestFault_Z4_NodeThatCannotWrite(t *testing.T) {
 	tests := []struct{ raised, message, cause string }{
 		{"OSError", "[Errno 28] No space left on device: '/comfyui/output/a.png'", CauseDisk},
 		{"OSError", "[Errno 122] Disk quota exceeded", CauseDisk},
+		{"OSError", "[Errno 2] No such file or directory: 'a.png'", CauseNode}, // a third full disk in a row would let the pod rest
 		{"safetensors_rust.SafetensorError", `Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })`, CauseDisk},
-		{"OSError", "[Errno 2] No such file or directory: 'a.png'", CauseNode},
 		{"ValueError", "latent has no space dimension", CauseNode},
 	}
 	for i, tt := range tests {
