@@ -5,9 +5,11 @@ FLAGS   := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 TOOLS   := $(CURDIR)/bin/tools
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
+# By default a program under the race detector waits for a second before it ends.
+export GORACE ?= atexit_sleep_ms=10
 # Tests of the whole program wait more than they compute, and want the machine for
-# themselves: one package at a time, some of its tests side by side.
-TEST    := $(GO) test $(RACE) -p 1 -parallel 3
+# themselves: one package at a time, several of its tests side by side.
+TEST    := $(GO) test $(RACE) -p 1 -parallel 8
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0

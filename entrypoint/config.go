@@ -115,8 +115,8 @@ type APIConfig struct {
 // WatchConfig is how ComfyUI is watched, restarted and stopped.
 type WatchConfig struct {
 	ReadyInterval time.Duration `env:"COMFY_API_AVAILABLE_INTERVAL_MS" envDefault:"50" unit:"ms" min:"1" max:"60000" help:"milliseconds between two looks whether a starting ComfyUI answers"`
-	ReadyTries    int           `env:"COMFY_API_AVAILABLE_MAX_RETRIES" envDefault:"0" help:"how many such looks a start is given; 0 sets no limit but BOOT_LIMIT"`
-	BootLimit     time.Duration `env:"BOOT_LIMIT" envDefault:"10m" min:"1s" help:"longest start of ComfyUI; RunPod's own limit is 7 minutes unless RUNPOD_INIT_TIMEOUT sets another"`
+	ReadyTries    int           `env:"COMFY_API_AVAILABLE_MAX_RETRIES" envDefault:"0" help:"how many such looks a start is given; 0 sets no limit but BOOT_LIMIT and BOOT_STALL"`
+	BootLimit     time.Duration `env:"BOOT_LIMIT" envDefault:"10m" min:"1s" help:"how long a starting ComfyUI may be busy without writing a line or reading from the disk; one that gets on is given six times as long in all; RunPod's own limit is 7 minutes unless RUNPOD_INIT_TIMEOUT sets another"`
 	BootStall     time.Duration `env:"BOOT_STALL" envDefault:"3m" min:"1s" help:"longest time that a starting ComfyUI shows no sign of life"`
 	LiveInterval  time.Duration `env:"LIVENESS_INTERVAL" envDefault:"5s" min:"100ms" help:"time between two looks whether ComfyUI still answers"`
 	LiveFailures  int           `env:"LIVENESS_FAILURES" envDefault:"6" min:"1" help:"how many such looks in a row have to fail before ComfyUI is restarted; LIVENESS_SILENCE has to be over as well"`

@@ -120,6 +120,7 @@ func (in *instance) monitorConfig(cfg Config, preflight health.Probe) health.Con
 		},
 		Activity: func() uint64 { return in.process.Activity() },
 		Voice:    func() uint64 { return in.process.Output() + in.client.Heard() },
+		Progress: func() uint64 { return in.process.Output() + in.process.Read() },
 		Ready: func(boot time.Duration) {
 			in.seen.metrics.Booted(in.name, boot)
 			in.process.Ready()

@@ -22,6 +22,9 @@ type Config struct {
 	// Voice changes whenever ComfyUI itself says something: a line of output, an
 	// answer, an event. Nil means that probes are all that it answers.
 	Voice func() uint64
+	// Progress changes when a starting process gets on: it has written something or
+	// read more of a disk. Nil means Voice.
+	Progress func() uint64
 	// Ready is called when the gate has opened, at most once per Watch for
 	// each boot seen. It may be nil.
 	Ready func(boot time.Duration)
@@ -34,7 +37,8 @@ type Config struct {
 	// BootTries ends a boot after that many probes, each BootInterval apart;
 	// 0 means no limit.
 	BootTries int
-	// BootLimit ends a boot in any case; 10 min.
+	// BootLimit ends a boot that makes no Progress for that long, however busy
+	// the process is, and any boot after six times that; 10 min.
 	BootLimit time.Duration
 	// BootStall ends a boot that shows no sign of life for that long; 3 min.
 	BootStall time.Duration
@@ -77,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Voice == nil {
 		c.Voice = none
+	}
+	if c.Progress == nil {
+		c.Progress = c.Voice
 	}
 	return c
 }

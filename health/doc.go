@@ -17,6 +17,10 @@
 // writes anything in all that time is given up all the same: something in it is
 // busy, and it is not ComfyUI.
 //
+// A start takes as long as it gets on, which is to say writes lines or reads from
+// the disk. One that only keeps the processor busy is given up after ten minutes
+// of that, one that shows no sign of life after three, and any after an hour.
+//
 // [Preflight] asks once, beside ComfyUI's own start, whether the host can do
 // the work at all.
 //

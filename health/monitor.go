@@ -160,24 +160,40 @@ func (m *Monitor) prepare(ctx context.Context) error {
 	return err
 }
 
+// bootCeiling is how many times BootLimit a boot may take that gets on: one that
+// goes on writing about what it waits for is not waited for without end.
+const bootCeiling = 6
+
+// bootLook is the least time between two looks for signs of life; probes come
+// more often.
+const bootLook = 500 * time.Millisecond
+
 // boot returns nil at the first good probe.
 func (m *Monitor) boot(ctx context.Context) error {
-	start := time.Now()
-	life := NewSilence(m.cfg.Activity)
+	life, gain := NewSilence(m.cfg.Activity), NewSilence(m.cfg.Progress)
+	age := NewSilence(func() uint64 { return 0 })
+	var silent, stuck, booted time.Duration
 	for tries := 1; ; tries++ {
 		m.expect(m.cfg.BootInterval + bootProbeTimeout)
 		err := m.probe(ctx, bootProbeTimeout)
 		if err == nil {
 			return nil
 		}
-		silent := life.Tick(m.cfg.BootInterval + bootProbeTimeout)
-		switch booted := time.Since(start); {
+		if time.Since(age.last) >= bootLook {
+			longest := bootLook + m.cfg.BootInterval + bootProbeTimeout
+			silent, stuck, booted = life.Tick(longest), gain.Tick(longest), age.Tick(longest)
+		}
+		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case silent >= m.cfg.BootStall:
 			return fmt.Errorf("ComfyUI shows no sign of life for %v while starting (last probe: %w)", m.cfg.BootStall, err)
-		case booted >= m.cfg.BootLimit:
-			return fmt.Errorf("ComfyUI is not ready after %v (last probe: %w); raise BOOT_LIMIT if it needs longer", m.cfg.BootLimit, err)
+		case stuck >= m.cfg.BootLimit:
+			return fmt.Errorf("ComfyUI is not ready after %v, in the last %v of which it wrote no line and read nothing from disk (last probe: %w); raise BOOT_LIMIT if it needs longer",
+				booted.Round(time.Second), m.cfg.BootLimit, err)
+		case booted >= bootCeiling*m.cfg.BootLimit:
+			return fmt.Errorf("ComfyUI is not ready after %v, though it gets on (last probe: %w); raise BOOT_LIMIT, of which this is %d times, if it needs longer",
+				bootCeiling*m.cfg.BootLimit, err, bootCeiling)
 		case m.cfg.BootTries > 0 && tries >= m.cfg.BootTries:
 			return fmt.Errorf("ComfyUI is not ready after %d probes (last probe: %w); raise COMFY_API_AVAILABLE_MAX_RETRIES or set it to 0", tries, err)
 		}

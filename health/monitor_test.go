@@ -146,8 +146,8 @@ func TestVerdictEndsTheWarmUp(t *testing.T) {
 	})
 }
 
-// A boot that goes on showing signs of life is waited for up to the limit; a
-// silent one is given up after the stall.
+// A boot that shows no sign of life is given up after the stall, one that is busy and
+// says nothing after the limit, and one that talks for ever after six times that.
 func TestFault_L2_SilentBootIsGivenUp(t *testing.T) {
 	tests := []struct {
 		name string
@@ -159,6 +159,7 @@ func TestFault_L2_SilentBootIsGivenUp(t *testing.T) {
 		{"silent from the start", silent, Config{BootStall: 18 * time.Second}, 18 * time.Second, "no sign of life for 18s"},
 		{"busy for a while, then silent", func(age time.Duration) bool { return age < 24*time.Second }, Config{BootStall: 18 * time.Second}, 42 * time.Second, "no sign of life"},
 		{"busy for ever", nil, Config{BootStall: 18 * time.Second, BootLimit: time.Minute}, time.Minute, "BOOT_LIMIT"},
+		{"talks for ever", nil, Config{BootStall: 18 * time.Second, BootLimit: time.Minute, Progress: new(endless).voice}, 6 * time.Minute, "BOOT_LIMIT"},
 		{"tries used up", nil, Config{BootTries: 100}, 99 * 50 * time.Millisecond, "COMFY_API_AVAILABLE_MAX_RETRIES"},
 		{"tries used up at the interval given", nil, Config{BootTries: 100, BootInterval: time.Second}, 99 * time.Second, "100 probes"},
 	}
@@ -172,11 +173,49 @@ func TestFault_L2_SilentBootIsGivenUp(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), tt.text) || !errors.Is(err, syscall.ECONNREFUSED) {
 					t.Errorf("Watch = %v, want %q and the last probe in it", err, tt.text)
 				}
-				if took := time.Since(c.born); took < tt.want-refusedInterval || took > tt.want+time.Second {
+				if took := time.Since(c.born); took < tt.want-bootLook || took > tt.want+time.Second {
 					t.Errorf("given up after %v, want %v", took, tt.want)
 				}
 				if g.Err() != err {
 					t.Errorf("gate says %v, want %v", g.Err(), err)
+				}
+			})
+		})
+	}
+}
+
+// endless says something new whenever it is asked.
+type endless struct{ words uint64 }
+
+func (e *endless) voice() uint64 { e.words++; return e.words }
+
+// A boot of three quarters of an hour that writes a line, or reads from the disk, now and then is waited for; the twin that does neither is given up after BOOT_LIMIT, busy as it is.
+func TestFault_L1_BootThatGetsOnIsWaitedFor(t *testing.T) {
+	for _, getsOn := range []bool{true, false} {
+		t.Run(fmt.Sprint("gets on: ", getsOn), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &comfy{ready: 45 * time.Minute, talks: func(age time.Duration) bool {
+					return getsOn && age%(9*time.Minute) < 10*time.Second
+				}}
+				g, _, result, exit := watch(t, c, Config{})
+				defer exit(nil)
+				ready := make(chan error, 1)
+				go func() {
+					_, leave, err := g.Enter(t.Context())
+					if err == nil {
+						leave()
+					}
+					ready <- err
+				}()
+				select {
+				case err := <-ready:
+					if err != nil || !getsOn {
+						t.Errorf("ready after %v (%v)", time.Since(c.born), err)
+					}
+				case err := <-result:
+					if getsOn || time.Since(c.born) > 11*time.Minute || !strings.Contains(err.Error(), "BOOT_LIMIT") {
+						t.Errorf("given up after %v: %v", time.Since(c.born), err)
+					}
 				}
 			})
 		})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // Activity returns a number that changes whenever the process or one of its
@@ -23,12 +24,39 @@ func (s *Supervisor) Activity() uint64 {
 	for _, p := range family(pid) {
 		note(binary.LittleEndian.AppendUint64(nil, uint64(p.pid)))
 		note(binary.LittleEndian.AppendUint64(nil, p.ticks))
-		// Not readable for us if the process has changed its user.
-		if io, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.pid), "io")); err == nil {
-			note(io)
-		}
+		note([]byte(readIO(p.pid)))
 	}
 	return sum.Sum64()
+}
+
+// Read returns how many megabytes the process and its descendants have read from
+// files, sockets and disks. It goes down when one of them ends. Like Activity it
+// reads the process table.
+func (s *Supervisor) Read() uint64 {
+	pid := s.Status().PID
+	if pid == 0 {
+		return 0
+	}
+	var sum uint64
+	for _, p := range family(pid) {
+		// Files mapped into memory are in read_bytes alone, those on a network volume
+		// or in the page cache in rchar alone.
+		for line := range strings.Lines(readIO(p.pid)) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			if name == "rchar" || name == "read_bytes" {
+				n, _ := strconv.ParseUint(value, 10, 64) // the kernel writes numbers
+				sum += n
+			}
+		}
+	}
+	return sum >> 20
+}
+
+// readIO is what the kernel has counted of a process, "" if it has changed its user
+// and may not be read.
+func readIO(pid int) string {
+	b, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "io"))
+	return string(b)
 }
 
 // Output returns how many bytes the processes have written so far, all

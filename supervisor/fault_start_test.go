@@ -174,6 +174,18 @@ func TestSignalGoesToTheGroup(t *testing.T) {
 	r.line("told")
 }
 
+// What a process reads counts, in megabytes, and so does what its children read.
+func TestRead(t *testing.T) {
+	r := rigUp(t, sh(Config{}, `trap 'cat /dev/zero | head -c 8000000 >/dev/null; echo read' USR1; (trap '' USR1; exec sleep 1000) & echo up; while :; do wait; done`))
+	r.line("up")
+	before := r.Read()
+	r.Signal(unix.SIGUSR1)
+	r.line("read")
+	if got := r.Read(); got < before+7 {
+		t.Errorf("%d MB read, %d before, want 7 more", got, before)
+	}
+}
+
 func TestActivity(t *testing.T) {
 	r := rigUp(t, sh(Config{}, `trap 'echo told' USR1; (trap '' USR1; exec sleep 1000) & echo up; while :; do wait; done`))
 	r.line("up")

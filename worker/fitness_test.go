@@ -86,6 +86,7 @@ var unstorable = comfytest.Faults{{On: "POST /upload/image", Do: "answer", Statu
 
 // A pod whose ComfyUI cannot store the files of three jobs in a row takes a rest, tells why at its gate, and takes the next job after it: what is wrong with the pod does not empty the queue.
 func TestFault_Z1_PodThatFailsItsJobsTakesARest(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{Faults: unstorable}, func(c *Config) { c.Fitness.Rest = 300 * time.Millisecond })
 	for i := range strikesFirst {
 		p.do(fmt.Sprint("bad-", i), withImage(i)).wantCause(t, CauseUpload)
@@ -116,6 +117,7 @@ func (p *pod) waitHeld(t *testing.T, words string) {
 
 // The next such job after its last rest gives the slot up, and no further one is taken.
 func TestFault_Z1_PodThatDoesNotRecoverIsGivenUp(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{Faults: unstorable}, func(c *Config) {
 		c.Fitness = Fitness{Rest: time.Millisecond, Last: 4}
 	})
@@ -134,6 +136,7 @@ func TestFault_Z1_PodThatDoesNotRecoverIsGivenUp(t *testing.T) {
 
 // A full disk is waited for: nothing is taken until there is room, however long the rest of Fitness is.
 func TestFault_Z1_FullDiskIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{}, func(c *Config) {
 		c.MinFree = 1 << 60
 		c.Fitness.Look = 10 * time.Millisecond

@@ -8,6 +8,7 @@ import (
 
 // A history that never has what was announced makes the job run once more, on the same ComfyUI; if that one is wiped too, the job fails with history_missing, and the next one is not affected.
 func TestFault_H3_WipedHistoryIsRerunOnce(t *testing.T) {
+	t.Parallel()
 	for _, wiped := range []int{1, 2} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()

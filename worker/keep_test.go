@@ -39,6 +39,7 @@ func (p *pod) made(n int) string { return p.comfy.Executions()[n].Files[0].SHA25
 
 // Outputs that only ComfyUI can hand out outlive it: while the queue takes no result ComfyUI is killed, its files are lost, and the result arrives byte-equal, from memory or from a file without a name in DATA_DIR.
 func TestFault_R1_ResultOutlivesComfyUI(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{20_000, 3 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "outputs")
@@ -110,6 +111,7 @@ func linked(colour int) string {
 
 // An output that /view cuts, answers with an error, with nothing or with a web page is asked for three times, and is then delivered whole or not at all: the job fails as output_fetch_failed and names the file.
 func TestFault_H5_ViewIsAskedAgain(t *testing.T) {
+	t.Parallel()
 	broken := map[string]comfytest.Fault{
 		"cut":   {On: "GET /view", Do: "truncate", After: 1000},
 		"error": {On: "GET /view", Do: "answer", Status: http.StatusInternalServerError, Body: "<html>sorry</html>", Type: "text/html"},
@@ -118,8 +120,10 @@ func TestFault_H5_ViewIsAskedAgain(t *testing.T) {
 	}
 	for name, fault := range broken {
 		for _, count := range []int{viewTries - 1, viewTries} {
+			fault := fault
+			fault.Count = count
 			t.Run(fmt.Sprint(name, " ", count), func(t *testing.T) {
-				fault.Count = count
+				t.Parallel()
 				p := startPod(t, comfytest.Config{Faults: comfytest.Faults{fault}}, func(c *Config) { c.Slots[0].OutputDir = "" })
 				d := p.do("a", simulated("SimFiles", `{"count":1,"bytes":200000,"kind":"images","ext":"png","filename_prefix":"x","seed":1}`))
 				if count == viewTries {

@@ -31,6 +31,7 @@ func TestFault_L4_PendingAndNothingRunsIsReplaced(t *testing.T) {
 // The twin of L4: without that look the job waits for the stall limit, which is
 // meant for silent executions and long.
 func TestFault_L4_TwinWithoutTheLookAtTheQueueWaits(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{}, func(c *Config) { c.QueueStall = time.Hour })
 	p.comfy.SetFaults(zombie)
 	p.source.submit(job.Job{ID: "zombie", Taken: time.Now(), Timeout: 2 * time.Second, Input: json.RawMessage(picture(1))})

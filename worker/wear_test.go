@@ -14,6 +14,7 @@ import (
 // After as many jobs as were asked for, ComfyUI is restarted between two of
 // them, never during one: each job is executed once.
 func TestFault_C12_RestartsBetweenJobs(t *testing.T) {
+	t.Parallel()
 	for _, prefetch := range []bool{false, true} {
 		t.Run(fmt.Sprintf("prefetch %v", prefetch), func(t *testing.T) {
 			p := startPod(t, comfytest.Config{}, func(c *Config) { c.Prefetch, c.Wear.Jobs = prefetch, 3 })
@@ -81,6 +82,7 @@ func (p *pod) restarted(n int64) {
 // A process that has been ready long enough is replaced while it is idle, and a
 // job that runs longer than that is left to its end.
 func TestFault_C12_RestartsWhenIdleAndNeverInAJob(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{}, func(c *Config) {
 		c.Wear = Wear{Uptime: 300 * time.Millisecond, Look: 10 * time.Millisecond}
 	})

@@ -214,6 +214,7 @@ func TestNodeThatRaisesFailsTheJobAndNothingElse(t *testing.T) {
 // ComfyUI is killed in the middle of a job: the same job completes on the next
 // incarnation.
 func TestFault_C2_JobSurvivesTheDeathOfComfyUI(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, sim comfytest.Config) {
 		p := startPod(t, sim, nil)
 		p.source.submit(job.Job{ID: "a", Taken: time.Now(), Input: json.RawMessage(`{"workflow":{
@@ -290,6 +291,7 @@ func TestFault_C11_OutOfGPUMemoryFreesAndGoesOn(t *testing.T) {
 // The thread that executes prompts is dead while HTTP is well: the job is run
 // again on a new process after the stall limit, once.
 func TestFault_L4_DeadPromptWorkerIsReplaced(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{}, func(c *Config) { c.Stall = 500 * time.Millisecond })
 	d := p.do("zombie", die("sys_exit"))
 	d.wantCause(t, CauseStalled)
@@ -317,6 +319,7 @@ func TestCanceledJobLeavesTheGPU(t *testing.T) {
 // A job over its limit is taken from the GPU and fails with the limit, the node
 // and the progress named; the next one runs.
 func TestFault_J9_JobOverItsLimitIsEnded(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{}, nil)
 	p.source.submit(job.Job{ID: "a", Taken: time.Now(), Timeout: time.Second, Input: json.RawMessage(simulated("SimSleep", `{"seconds":60,"mode":"poll","steps":6000,"seed":1}`))})
 	d := p.source.wait(t, "a")
@@ -331,6 +334,7 @@ func TestFault_J9_JobOverItsLimitIsEnded(t *testing.T) {
 
 // At a stop the job at hand is finished and reported, and nothing new is taken.
 func TestFault_P1_DrainFinishesTheJobAtHand(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{}, nil)
 	p.source.submit(job.Job{ID: "a", Taken: time.Now(), Input: json.RawMessage(`{"workflow":{
 		"1":{"class_type":"SimSleep","inputs":{"seconds":0.3,"mode":"poll","steps":10,"seed":1}},
@@ -351,6 +355,7 @@ func TestFault_P1_DrainFinishesTheJobAtHand(t *testing.T) {
 // A job that does not end within the drain is interrupted and reported as
 // retryable, which Run tells.
 func TestFault_P1_JobTooLongForTheDrainIsReported(t *testing.T) {
+	t.Parallel()
 	p := startPod(t, comfytest.Config{}, func(c *Config) { c.Drain = 200 * time.Millisecond })
 	p.source.submit(job.Job{ID: "a", Taken: time.Now(), Input: json.RawMessage(simulated("SimSleep", `{"seconds":60,"mode":"poll","steps":6000,"seed":1}`))})
 	p.executing(1)
@@ -420,6 +425,7 @@ func (s hungStore) Put(ctx context.Context, _ string, _ int, f job.File) (job.Fi
 
 // A job whose files cannot be stored before the pod has to end is reported all the same.
 func TestFault_P1_UploadTooSlowForTheStopIsReported(t *testing.T) {
+	t.Parallel()
 	store := hungStore{make(chan struct{})}
 	p := startPod(t, comfytest.Config{}, func(cfg *Config) {
 		cfg.Store, cfg.Drain, cfg.Deliver = store, time.Millisecond, 3*time.Second
