@@ -7,8 +7,10 @@
 // its gate. It asks for a job only while that gate is open, carries the job to
 // the end of its execution, hands it to a delivery that goes on beside the next
 // job, and asks again, at the moment when ComfyUI tells that the prompt has succeeded,
-// so that the next job comes while the outputs of the last are found. With prefetch a slot has two lanes, so that the next
-// prompt already stands in ComfyUI's own queue when the last one ends.
+// so that the next job comes while the outputs of the last are found. A delivery lets
+// the prompt of a job that has come already go first, since large files would keep the
+// processors from it. With prefetch a slot has two lanes, so that the next prompt
+// already stands in ComfyUI's own queue when the last one ends.
 //
 // Before anything is sent, a workflow is compared with what ComfyUI says of its
 // nodes, which is learnt once per incarnation: one that ComfyUI is bound to

@@ -46,6 +46,10 @@ type watch struct {
 func (w *watch) see(e comfy.Event) {
 	w.events.Add(1)
 	switch e := e.(type) {
+	case comfy.Queued:
+		if w.life.submitted != nil {
+			w.life.submitted()
+		}
 	case comfy.Executing:
 		w.turnTo(e.Node)
 	case comfy.Started:

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/comfyvisor/comfyvisor/health"
 	"github.com/comfyvisor/comfyvisor/internal/job"
@@ -18,6 +19,7 @@ type intake struct {
 	withdrawals chan struct{}
 	jobs        chan job.Job
 	ended       chan struct{} // closed when run has returned
+	atHand      atomic.Int64  // jobs that have come and found no lane yet
 }
 
 func newIntake(source Source, single bool) *intake {
@@ -138,6 +140,7 @@ func (in *intake) run(ctx, drained context.Context) (left []job.Job, err error) 
 		if len(backlog) > 0 && waiting > 0 {
 			hand, next = in.jobs, backlog[0]
 		}
+		in.atHand.Store(int64(len(backlog)))
 		select {
 		case <-in.requests:
 			waiting++

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/job"
@@ -81,7 +82,8 @@ type lane struct {
 	slot   *Slot
 	tokens chan struct{}
 
-	announced bool // a job was asked for, and its token taken
+	announced bool   // a job was asked for, and its token taken
+	letGo     func() // lets the last job's delivery begin, if it does not yet
 }
 
 // run does jobs until waiting ends.
@@ -93,22 +95,39 @@ func (n *lane) run(waiting, jobs, deliveries context.Context) {
 			return
 		}
 		l := w.begin(jobs, n.slot, j)
-		l.nearEnd, l.again = n.announce, n.retract
+		l.nearEnd, l.again, l.submitted = n.announce, n.retract, n.letGo
 		l.execute()
+		n.letGo()
 		if len(l.tried) > 0 {
 			n.slot.wear.ran()
 		}
 		ended := l.ended // l belongs to its delivery from here on
-		delivered := w.deliverBeside(deliveries, l, func() { <-n.tokens })
+		if ended != nil {
+			n.retract()
+		}
+		delivered := w.deliverBeside(deliveries, l, n.hold(), func() { <-n.tokens })
 		if w.cfg.Refresh == RefreshProcess {
 			<-delivered
 			n.slot.Restart("REFRESH_WORKER asks for a fresh ComfyUI after each job")
 		}
-		if ended != nil {
-			n.retract()
-		}
 		w.heal(waiting, n.slot, ended)
 	}
+}
+
+// heldMost is how long a delivery waits for the prompt of the next job at most: that job
+// may have files to download.
+const heldMost = 20 * time.Millisecond
+
+// hold returns a channel that is closed when a delivery may begin. Where the next job
+// has come already, that is when its prompt is with ComfyUI, or it has no more use for
+// it: the delivery of large files would keep the processors busy, and ComfyUI idle.
+func (n *lane) hold() <-chan struct{} {
+	begin := make(chan struct{})
+	n.letGo = sync.OnceFunc(func() { close(begin) })
+	if !n.announced || n.w.intake.atHand.Load() == 0 {
+		n.letGo()
+	}
+	return begin
 }
 
 // announce asks for the next job when the one at hand is about to end, so that it
@@ -149,13 +168,17 @@ func (n *lane) next(ctx context.Context) (job.Job, bool) {
 	return n.w.next(ctx, n.slot, announced)
 }
 
-// deliverBeside delivers a job's result beside whatever comes next. When that is
-// over it calls after and closes the channel that it returned.
-func (w *Worker) deliverBeside(ctx context.Context, l *life, after func()) <-chan struct{} {
+// deliverBeside delivers a job's result beside whatever comes next, when begin is
+// closed or soon in any case; nil is no reason to wait. When the delivery is over it
+// calls after and closes the channel that it returned.
+func (w *Worker) deliverBeside(ctx context.Context, l *life, begin <-chan struct{}, after func()) <-chan struct{} {
 	delivered := make(chan struct{})
 	w.deliveries.Go(func() {
 		defer close(delivered)
 		defer after()
+		if begin != nil {
+			wait(heldMost, begin, ctx.Done())
+		}
 		_ = contained(l.log, "a job was brought to its end", func() { l.deliver(ctx) })
 	})
 	return delivered

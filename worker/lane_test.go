@@ -2,10 +2,16 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/comfyvisor/comfyvisor/health"
+	"github.com/comfyvisor/comfyvisor/internal/comfy"
+	"github.com/comfyvisor/comfyvisor/internal/job"
 )
 
 // laneIn is a lane that waits for no jobs yet, with a queue that hears its asking.
@@ -13,9 +19,9 @@ func laneIn(t *testing.T, ctx context.Context) (*lane, *queue) {
 	t.Helper()
 	q, g := newQueue(), new(health.Gate)
 	g.Open()
-	w := &Worker{intake: newIntake(q, false)}
+	w := New(Config{Source: q}, zap.NewNop())
 	startIntake(ctx, t.Context(), w.intake)
-	return &lane{w: w, slot: &Slot{Gate: g}, tokens: make(chan struct{}, 2)}, q
+	return &lane{w: w, slot: &Slot{Gate: g}, tokens: make(chan struct{}, 2), letGo: func() {}}, q
 }
 
 // A job that was announced is asked for at once, once, and is there when the lane
@@ -103,5 +109,57 @@ func TestNothingIsAnnouncedThatWouldWait(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A result lets the prompt of the next job go first, if that job has come already and
+// does not keep it waiting.
+func TestDeliveryLetsTheNextPromptGoFirst(t *testing.T) {
+	for name, tt := range map[string]struct {
+		came bool
+		then func(n *lane) // once the delivery waits
+		want time.Duration
+	}{
+		"none has come":     {want: 0},
+		"it is submitted":   {came: true, then: func(n *lane) { time.Sleep(time.Millisecond); n.letGo() }, want: time.Millisecond},
+		"it takes too long": {came: true, then: func(*lane) {}, want: heldMost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				n, q := laneIn(t, ctx)
+				n.announce()
+				p := <-q.polls
+				if tt.came {
+					p.answer <- taken{value: named("next")}
+				}
+				synctest.Wait()
+
+				began := time.Now()
+				l := n.w.begin(ctx, nil, job.Job{ID: "last"})
+				l.fail(errors.New("it does not matter how it ended"))
+				delivered := n.w.deliverBeside(ctx, l, n.hold(), func() {})
+				if tt.came {
+					tt.then(n)
+				} else {
+					p.answer <- taken{}
+				}
+				<-delivered
+				if took := time.Since(began); took != tt.want {
+					t.Errorf("delivered after %v, want %v", took, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// The lane hears when ComfyUI has the prompt.
+func TestLaneIsToldOfTheSubmission(t *testing.T) {
+	told := 0
+	l := &life{w: New(Config{Source: newQueue()}, zap.NewNop()), submitted: func() { told++ }}
+	w := &watch{life: l, meter: newMeter(nil)}
+	if w.see(comfy.Queued{Ahead: -1}); told != 1 {
+		t.Errorf("it was told %d times, want once", told)
 	}
 }

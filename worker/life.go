@@ -23,9 +23,10 @@ type life struct {
 	before <-chan struct{} // closed when another life of the same job has ended, nil without one
 	ends   []func()        // what to undo at the end, last first
 
-	// The lane is told when the job seems to end well, and when it has to be
-	// attempted again. Both are nil for a job without a lane.
-	nearEnd, again func()
+	// The lane is told when the job's prompt is with ComfyUI, when the job seems to
+	// end well, and when it has to be attempted again. All are nil for a job without
+	// a lane.
+	submitted, nearEnd, again func()
 
 	attempt int // of which begun
 	tried   []*attempt

@@ -209,7 +209,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		for range w.lanesPerSlot() {
 			working.Go(func() {
 				if err := contained(w.log, "a job was waited for", func() {
-					n := &lane{w: w, slot: slot, tokens: make(chan struct{}, 2)}
+					n := &lane{w: w, slot: slot, tokens: make(chan struct{}, 2), letGo: func() {}}
 					n.run(lanes, jobs, deliveries)
 				}); err != nil {
 					quit(err)
@@ -230,7 +230,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, j := range unstarted {
 		l := w.begin(jobs, nil, j)
 		l.fail(errShutdown)
-		w.deliverBeside(deliveries, l, func() {})
+		w.deliverBeside(deliveries, l, nil, func() {})
 	}
 	working.Wait()
 	w.deliveries.Wait()
