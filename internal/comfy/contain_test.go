@@ -3,6 +3,7 @@ package comfy
 import (
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 // A panic over what ComfyUI sends, or while a socket is opened, costs that socket; the prompt's end is seen all the same, by another socket or by asking.
@@ -24,6 +25,11 @@ func TestFault_P12_PanicAtTheSocketCostsTheSocket(t *testing.T) {
 				}
 				if !has[SocketLost](told()) {
 					t.Error("the loss of the socket was not told")
+				}
+				p.Client.Close()
+				synctest.Wait()
+				if n := p.Server.Sockets(); n != 0 {
+					t.Errorf("%d sockets are still open", n)
 				}
 			})
 		}

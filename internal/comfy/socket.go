@@ -53,12 +53,18 @@ func (s *stream) dial(ctx context.Context) (*websocket.Conn, error) {
 	if err != nil {
 		return nil, refusal(resp, err)
 	}
+	greeted := false
+	defer func() {
+		if !greeted { // it cannot be, or who traces it panics
+			conn.Close()
+		}
+	}()
 	s.cfg.Trace("sent", featureFlags)
 	_ = conn.SetWriteDeadline(time.Now().Add(pongWithin))
 	if err := conn.WriteMessage(websocket.TextMessage, featureFlags); err != nil {
-		conn.Close()
 		return nil, err
 	}
+	greeted = true
 	return conn, nil
 }
 
