@@ -157,7 +157,7 @@ func TestFault_L6_OddAnswersAreNotReadiness(t *testing.T) {
 	}
 }
 
-// Readiness that flaps loses no job and restarts nothing.
+// Readiness that flaps loses no job and restarts nothing, and the outside is not told of it: the gate stays open and /readyz answers 200.
 func TestFault_L7_FlappingReadiness(t *testing.T) {
 	t.Parallel()
 	var rules []string
@@ -173,9 +173,16 @@ func TestFault_L7_FlappingReadiness(t *testing.T) {
 		if o := ends(t, q, strconv.Itoa(i)); o.Status != runpodtest.Completed {
 			t.Errorf("job %d: %s %s", i, o.Status, o.Error)
 		}
+		var ready any
+		if code := p.get(p.status+"/readyz", &ready); code != http.StatusOK {
+			t.Errorf("/readyz answers %d %v after job %d", code, ready, i)
+		}
 	}
 	if n := len(p.executions()); n != 10 {
 		t.Errorf("%d executions of 10 jobs", n)
+	}
+	if strings.Contains(p.log(), "gate closed") {
+		t.Error("the gate was closed meanwhile")
 	}
 	if strings.Contains(p.log(), "process exited") {
 		t.Error("ComfyUI was restarted")

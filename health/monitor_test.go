@@ -222,6 +222,43 @@ func TestFault_L1_BootThatGetsOnIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Every second probe of a ready ComfyUI goes wrong for an hour, and nothing else shows that it lives: the gate stays open all along, since only so many in a row and a long silence close it, and only a new start opens it again. The twin that believes a single probe closes it.
+func TestFault_L7_ProbesThatFlapDoNotCloseTheGate(t *testing.T) {
+	var bad []stall
+	for from := 3 * time.Second; from < time.Hour; from += 15 * time.Second { // probes come each 5 s, and wait 5 s in vain
+		bad = append(bad, stall{from, from + 5*time.Second})
+	}
+	for _, believed := range []int{6, 1} {
+		t.Run(fmt.Sprint("failures ", believed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := Config{LiveFails: believed}
+				if believed == 1 {
+					cfg.LiveSilence = time.Nanosecond
+				}
+				c := &comfy{stalls: bad, busy: silent}
+				g, _, result, exit := watch(t, c, cfg)
+				inside, leave, err := g.Enter(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer leave()
+				select {
+				case <-time.After(time.Hour):
+					if believed == 1 {
+						t.Error("no probe went wrong: the test proves nothing")
+					}
+				case <-inside.Done():
+					if believed != 1 {
+						t.Errorf("the gate closed after %v: %v", time.Since(c.born), context.Cause(inside))
+					}
+				}
+				exit(errKilled)
+				<-result
+			})
+		})
+	}
+}
+
 // ComfyUI answers nothing for a minute and more while it loads a model, and is
 // left alone as long as it shows any activity; with a short silence limit and
 // no look at activity the same loads would kill it.
