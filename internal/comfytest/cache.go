@@ -67,7 +67,7 @@ func (c *resultCache) put(key string, r *result) {
 
 // signatures gives each node a key made of its class and inputs, with links
 // replaced by the key of the node that they lead to: node ids do not count.
-func signatures(workflow *object, classes *classTable) map[string]string {
+func (c *Comfy) signatures(workflow *object) map[string]string {
 	keys := make(map[string]string)
 	var sign func(id string) string
 	sign = func(id string) string {
@@ -87,8 +87,8 @@ func signatures(workflow *object, classes *classTable) map[string]string {
 			}
 			parts = append(parts, in, inputs.get(in))
 		}
-		if class := classes.byName[name]; class != nil && class.changed != nil {
-			parts = append(parts, class.changed(inputs))
+		if class := c.classes.byName[name]; class != nil && class.changed != nil {
+			parts = append(parts, class.changed(c, inputs))
 		}
 		text, _ := encode(parts)
 		sum := sha256.Sum256(text)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 )
 
 // A class is one entry of the node table that /object_info shows.
@@ -15,6 +16,7 @@ type class struct {
 	returns   []string // types of the outputs
 	output    bool     // an output node: prompts are made of what these need
 	wantsKeys bool     // has the API keys as hidden inputs
+	shown     encoded  // what info returns, nil if that depends on the incarnation
 
 	// run does the node's work. It returns an exception, errInterrupted or
 	// errWorkerGone if it does not end well.
@@ -22,7 +24,7 @@ type class struct {
 	// check is the node's own validation: the input at fault and why, or "".
 	check func(*Comfy, *object) (in, problem string)
 	// changed tells what else than the inputs makes the node run anew.
-	changed func(inputs *object) any
+	changed func(c *Comfy, inputs *object) any
 }
 
 // An input is one named parameter of a class.
@@ -82,18 +84,27 @@ func (k *class) info(c *Comfy) *object {
 		"description", "", "python_module", "nodes", "category", k.category, "output_node", k.output)
 }
 
-// A classTable is the node table of one incarnation.
+// A classTable is the node table of a generation. All incarnations share it, and
+// nothing in it changes.
 type classTable struct {
 	byName map[string]*class
 	names  []string
 }
 
-func newClassTable(c *Comfy) *classTable {
+var (
+	olderClasses = sync.OnceValue(func() *classTable { return newClassTable(generation{}) })
+	newerClasses = sync.OnceValue(func() *classTable { return newClassTable(generation{newNodes: true}) })
+)
+
+func newClassTable(gen generation) *classTable {
 	t := &classTable{byName: make(map[string]*class)}
 	for _, group := range [][]class{
-		samplingClasses(), imageClasses(c), saveClasses(c), mediaClasses(c), textClasses(c), simClasses(c), simDeathClasses(c),
+		samplingClasses(), imageClasses(gen), saveClasses(gen), mediaClasses(gen), textClasses(gen), simClasses(), simDeathClasses(),
 	} {
 		for _, k := range group {
+			if !slices.ContainsFunc(k.inputs, func(in input) bool { return in.from != nil }) {
+				k.shown, _ = encode(k.info(nil))
+			}
 			t.byName[k.name] = &k
 			t.names = append(t.names, k.name)
 		}
@@ -102,11 +113,24 @@ func newClassTable(c *Comfy) *classTable {
 	return t
 }
 
+// classes is the node table of a generation.
+func (g generation) classes() *classTable {
+	if g.newNodes {
+		return newerClasses()
+	}
+	return olderClasses()
+}
+
 func (c *Comfy) getObjectInfo(w http.ResponseWriter, r *http.Request) {
 	all := obj()
 	for _, name := range c.classes.names {
 		if only := r.PathValue("class"); only == "" || only == name {
-			all.set(name, c.classes.byName[name].info(c))
+			k := c.classes.byName[name]
+			if k.shown != nil {
+				all.set(name, k.shown)
+			} else {
+				all.set(name, k.info(c))
+			}
 		}
 	}
 	c.answer(w, http.StatusOK, all)

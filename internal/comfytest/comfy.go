@@ -106,15 +106,15 @@ func New(cfg Config) *Comfy {
 	c := &Comfy{
 		cfg:     cfg,
 		gen:     gen,
-		log:     &logbook{version: cfg.Version, print: cfg.printLog},
+		log:     &logbook{colored: gen.coloredLog, print: cfg.printLog},
 		ledger:  cfg.ledger,
+		classes: gen.classes(),
+		routes:  gen.routes(),
 		history: newHistoryBook(),
 		queue:   newPromptQueue(),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.classes = newClassTable(c)
 	c.hub = newHub(c)
-	c.routes = c.newRoutes()
 	c.wg.Go(c.hub.run)
 	c.wg.Go(c.work)
 	c.SetFaults(cfg.Faults)

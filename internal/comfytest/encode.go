@@ -22,6 +22,9 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// encoded is a value that is encoded already.
+type encoded []byte
+
 func encodeTo(b *bytes.Buffer, v any) error {
 	switch v := v.(type) {
 	case nil:
@@ -38,6 +41,8 @@ func encodeTo(b *bytes.Buffer, v any) error {
 		b.WriteString(formatFloat(v))
 	case json.Number:
 		b.WriteString(v.String())
+	case encoded:
+		b.Write(v)
 	case []any:
 		return encodeList(b, v)
 	case *object:

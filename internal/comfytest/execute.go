@@ -72,7 +72,7 @@ func (r *run) begin() error {
 	if err := r.slowChange(); err != nil {
 		return err
 	}
-	r.keys = signatures(r.p.workflow, c.classes)
+	r.keys = c.signatures(r.p.workflow)
 	cached := r.cache.open(r.p.workflow.keys, r.keys)
 	c.ledger.note(func() { r.p.execution.Cached = cached })
 	r.message("execution_cached", obj("nodes", list(cached), "prompt_id", r.p.id), false)

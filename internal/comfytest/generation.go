@@ -40,7 +40,8 @@ type generation struct {
 // generationOf returns the generation of a version. Versions between and
 // after the recorded ones behave like the nearest older one in each respect.
 func generationOf(version string) generation {
-	at := func(min string) bool { return compareVersions(version, min) >= 0 }
+	own := numbers(version)
+	at := func(min string) bool { return slices.Compare(own, numbers(min)) >= 0 }
 	return generation{
 		version:         version,
 		uuidPromptIDs:   at("0.25"),
@@ -64,15 +65,12 @@ func generationOf(version string) generation {
 	}
 }
 
-// compareVersions compares dotted numbers; what is not a number counts as 0.
-func compareVersions(a, b string) int {
-	numbers := func(v string) []int {
-		var n []int
-		for part := range strings.SplitSeq(v, ".") {
-			i, _ := strconv.Atoi(part)
-			n = append(n, i)
-		}
-		return n
+// numbers are those of a dotted version; what is not a number counts as 0.
+func numbers(version string) []int {
+	n := make([]int, 0, 4)
+	for part := range strings.SplitSeq(version, ".") {
+		i, _ := strconv.Atoi(part)
+		n = append(n, i)
 	}
-	return slices.Compare(numbers(a), numbers(b))
+	return n
 }

@@ -29,6 +29,10 @@ func (c *Comfy) getSystemStats(w http.ResponseWriter, _ *http.Request) {
 	c.answer(w, http.StatusOK, obj("system", system, "devices", []any{device}))
 }
 
+func (c *Comfy) getFeatures(w http.ResponseWriter, _ *http.Request) {
+	c.answer(w, http.StatusOK, c.features())
+}
+
 func (c *Comfy) features() *object {
 	f := obj("supports_preview_metadata", true, "max_upload_size", c.cfg.MaxBody)
 	if c.gen.newNodes {

@@ -18,7 +18,7 @@ const (
 // A logbook prints lines as ComfyUI does and keeps the last 300 of them for
 // /internal/logs.
 type logbook struct {
-	version string
+	colored bool
 	print   func(level, line string)
 
 	mu   sync.Mutex
@@ -35,7 +35,7 @@ func (l *logbook) info(format string, args ...any)  { l.write(levelInfo, format,
 func (l *logbook) error(format string, args ...any) { l.write(levelError, format, args...) }
 
 func (l *logbook) write(level, format string, args ...any) {
-	for _, line := range LogLines(l.version, level, fmt.Sprintf(format, args...)) {
+	for _, line := range logLinesOf(l.colored, level, fmt.Sprintf(format, args...)) {
 		l.mu.Lock()
 		l.last = append(l.last, logEntry{time.Now(), line})
 		if len(l.last) > 300 {
@@ -49,7 +49,11 @@ func (l *logbook) write(level, format string, args ...any) {
 // LogLines is what a version of ComfyUI logs for a message. Only the first
 // line gets the prefix of the newer generation; the following ones come bare.
 func LogLines(version, level, text string) []string {
-	if generationOf(version).coloredLog {
+	return logLinesOf(generationOf(version).coloredLog, level, text)
+}
+
+func logLinesOf(colored bool, level, text string) []string {
+	if colored {
 		text = levelColor(level) + "[" + level + "]\x1b[0m " + text
 	}
 	return strings.Split(text, "\n")

@@ -1,6 +1,7 @@
 package comfytest
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,7 +29,16 @@ type Child struct {
 	Port       int  // listens on this port, 0 for none
 }
 
-func simDeathClasses(*Comfy) []class {
+// reboot is the route by which ComfyUI-Manager starts the program anew.
+func (c *Comfy) reboot(w http.ResponseWriter, r *http.Request) {
+	if c.cfg.Real == nil || c.cfg.Real.Reboot == nil {
+		http.NotFound(w, r)
+		return
+	}
+	c.cfg.Real.Reboot()
+}
+
+func simDeathClasses() []class {
 	inputs := []input{
 		textIn("how", "sigkill").maybe(), comboIn("when", "before_output", "after_output").maybe(),
 		seedIn().maybe(), linkIn("after", "*").maybe(),

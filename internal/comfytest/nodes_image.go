@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-func imageClasses(c *Comfy) []class {
+func imageClasses(gen generation) []class {
 	size := []input{intIn("width", 512, 1, 16384), intIn("height", 512, 1, 16384)}
 	size[0].options.set("step", 1)
 	size[1].options.set("step", 1)
@@ -46,12 +46,12 @@ func imageClasses(c *Comfy) []class {
 			}},
 		{name: "LoadImage", title: "Load Image", category: "image",
 			inputs: []input{{name: "image", kind: "COMBO", from: inputFiles, options: obj("image_upload", true)}}, returns: []string{"IMAGE", "MASK"},
-			check: checkInputFile("image"), changed: c.fileState("image"), run: loadImage},
+			check: checkInputFile("image"), changed: fileState("image"), run: loadImage},
 		{name: "LoadImageMask", title: "Load Image (as Mask)", category: "mask",
 			inputs:  []input{{name: "image", kind: "COMBO", from: inputFiles, options: obj("image_upload", true)}, comboIn("channel", "alpha", "red", "green", "blue")},
-			returns: []string{"MASK"}, check: checkInputFile("image"), changed: c.fileState("image"), run: loadImage},
+			returns: []string{"MASK"}, check: checkInputFile("image"), changed: fileState("image"), run: loadImage},
 	}
-	if c.gen.newNodes {
+	if gen.newNodes {
 		classes = append(classes, class{name: "ImageCropV2", category: "image/transform",
 			inputs: []input{linkIn("image", "IMAGE"), linkIn("crop_region", "BOUNDING_BOX")}, returns: []string{"IMAGE"}, run: cropImage})
 	}
@@ -118,8 +118,8 @@ func checkInputFile(field string) func(*Comfy, *object) (string, string) {
 }
 
 // fileState makes a loader run anew when its file has changed.
-func (c *Comfy) fileState(field string) func(*object) any {
-	return func(in *object) any {
+func fileState(field string) func(*Comfy, *object) any {
+	return func(c *Comfy, in *object) any {
 		name, _ := in.get(field).(string)
 		_, path := c.inputPath(name)
 		info, err := os.Stat(path)

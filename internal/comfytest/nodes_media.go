@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-func mediaClasses(c *Comfy) []class {
+func mediaClasses(gen generation) []class {
 	prefix := textIn("filename_prefix", "ComfyUI")
 	classes := []class{
 		{name: "CreateVideo", title: "Create Video", category: "image/video",
@@ -32,7 +32,7 @@ func mediaClasses(c *Comfy) []class {
 			run: func(k *call) (*result, error) { return returns("tone " + pyStr(k.in.get("seed"))) }},
 		{name: "LoadAudio", title: "Load Audio", category: "audio",
 			inputs: []input{{name: "audio", kind: "COMBO", from: inputFiles, options: obj("audio_upload", true)}}, returns: []string{"AUDIO"},
-			check: checkInputFile("audio"), changed: c.fileState("audio"), run: loadAudio},
+			check: checkInputFile("audio"), changed: fileState("audio"), run: loadAudio},
 		{name: "SaveAudio", title: "Save Audio (FLAC)", category: "audio", output: true, inputs: []input{linkIn("audio", "AUDIO"), prefix},
 			run: func(k *call) (*result, error) { return k.saveAudio("output", k.text("filename_prefix"), "flac") }},
 		{name: "SaveAudioMP3", title: "Save Audio (MP3)", category: "audio", output: true,
@@ -56,7 +56,7 @@ func mediaClasses(c *Comfy) []class {
 			}},
 		{name: "Preview3D", title: "Preview 3D", category: "3d", output: true, inputs: []input{linkIn("model_file", "STRING,MESH")}, run: preview3D},
 	}
-	if c.gen.newNodes {
+	if gen.newNodes {
 		classes = append(classes,
 			class{name: "Save3DAdvanced", category: "3d", output: true,
 				inputs: []input{linkIn("model_3d", "MESH"), prefix}, run: save3DAdvanced},

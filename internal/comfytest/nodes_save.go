@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-func saveClasses(c *Comfy) []class {
+func saveClasses(gen generation) []class {
 	prefix := textIn("filename_prefix", "ComfyUI")
 	classes := []class{
 		{name: "SaveImage", title: "Save Image", category: "image", output: true,
@@ -29,9 +29,9 @@ func saveClasses(c *Comfy) []class {
 			run:    func(k *call) (*result, error) { return k.saveAnimation("webm") }},
 		{name: "SaveImageWebsocket", category: "api/image", output: true,
 			inputs: []input{linkIn("images", "IMAGE")}, run: saveToSocket,
-			changed: func(*object) any { return randomLetters(12) }},
+			changed: func(*Comfy, *object) any { return randomLetters(12) }},
 	}
-	if c.gen.newNodes { // save nodes got an output socket
+	if gen.newNodes { // save nodes got an output socket
 		for i := range classes[:2] {
 			classes[i].returns = []string{"IMAGE"}
 		}

@@ -11,7 +11,7 @@ import (
 
 // simClasses are nodes of the simulator's own: all inputs are optional, all
 // are output nodes, so that a prompt may consist of one of them.
-func simClasses(c *Comfy) []class {
+func simClasses() []class {
 	sim := func(name string, returns []string, run func(*call) (*result, error), inputs ...input) class {
 		for i := range inputs {
 			inputs[i].optional = true
@@ -23,7 +23,7 @@ func simClasses(c *Comfy) []class {
 	raise.wantsKeys = true
 	oom := sim("SimOOM", picture, raiseOOM, textIn("message", ""), seedIn(), linkIn("after", "*"))
 	env := sim("SimEnv", nil, showEnviron)
-	env.changed = func(*object) any { return time.Now().UnixNano() }
+	env.changed = func(*Comfy, *object) any { return time.Now().UnixNano() }
 	return []class{
 		sim("SimSleep", picture, sleepNode, floatIn("seconds", 1, 0, 1e6), comboIn("mode", "sleep", "poll", "async", "gil", "swallow"),
 			intIn("steps", 20, 1, 100000), seedIn(), linkIn("after", "*")),

@@ -2,7 +2,7 @@ package comfytest
 
 import "io"
 
-func textClasses(c *Comfy) []class {
+func textClasses(gen generation) []class {
 	primitive := func(name string, in input) class {
 		return class{name: name, category: "utils/primitive", inputs: []input{in}, returns: []string{in.kind},
 			run: func(k *call) (*result, error) { return returns(k.in.get("value")) }}
@@ -15,7 +15,7 @@ func textClasses(c *Comfy) []class {
 		{name: "PreviewAny", title: "Preview as Text", category: "utils", output: true, inputs: []input{linkIn("source", "*")},
 			run: func(k *call) (*result, error) { return shows("text", []any{previewText(k.in.get("source"))}) }},
 	}
-	if c.gen.newNodes {
+	if gen.newNodes {
 		classes = append(classes, class{name: "SaveText", title: "Save Text", category: "utils", output: true,
 			inputs: []input{textIn("text", ""), textIn("filename_prefix", "ComfyUI"), comboIn("format", "txt", "md", "json", "csv")}, run: saveText})
 	}

@@ -1,75 +1,112 @@
 package comfytest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-func (c *Comfy) newRoutes() http.Handler {
+// A route answers the requests of one pattern.
+type route func(c *Comfy, w http.ResponseWriter, r *http.Request)
+
+// oldRoutes are those of every version, jobsRoutes and cancelRoutes those of the
+// generations that have them.
+var (
+	oldRoutes = map[string]route{
+		"GET /{$}":                       (*Comfy).getIndex,
+		"GET /ws":                        (*Comfy).serveWS,
+		"GET /prompt":                    (*Comfy).getPrompt,
+		"POST /prompt":                   (*Comfy).postPrompt,
+		"GET /queue":                     (*Comfy).getQueue,
+		"POST /queue":                    (*Comfy).postQueue,
+		"GET /history":                   (*Comfy).getHistory,
+		"GET /history/{id}":              (*Comfy).getHistory,
+		"POST /history":                  (*Comfy).postHistory,
+		"POST /interrupt":                (*Comfy).postInterrupt,
+		"POST /free":                     (*Comfy).postFree,
+		"GET /system_stats":              (*Comfy).getSystemStats,
+		"GET /features":                  (*Comfy).getFeatures,
+		"GET /object_info":               (*Comfy).getObjectInfo,
+		"GET /object_info/{class}":       (*Comfy).getObjectInfo,
+		"GET /embeddings":                (*Comfy).getEmbeddings,
+		"GET /models":                    (*Comfy).getModels,
+		"GET /models/{folder}":           (*Comfy).getModelFolder,
+		"GET /extensions":                func(c *Comfy, w http.ResponseWriter, _ *http.Request) { c.answer(w, http.StatusOK, []any{}) },
+		"GET /view":                      (*Comfy).getView,
+		"POST /upload/image":             (*Comfy).postUpload,
+		"POST /upload/mask":              (*Comfy).postUpload,
+		"GET /internal/logs":             (*Comfy).getLogs,
+		"GET /internal/logs/raw":         (*Comfy).getRawLogs,
+		"GET /internal/files/{kind}":     (*Comfy).getFiles,
+		"GET /internal/folder_paths":     (*Comfy).getFolderPaths,
+		"PATCH /internal/logs/subscribe": func(*Comfy, http.ResponseWriter, *http.Request) {},
+		"POST /sim/faults":               (*Comfy).postFaults,
+		"GET /sim/ledger":                (*Comfy).getLedger,
+		"POST /v2/manager/reboot":        (*Comfy).reboot,
+		"GET /manager/reboot":            (*Comfy).reboot,
+	}
+	jobsRoutes = map[string]route{
+		"GET /api/jobs":      (*Comfy).getJobs,
+		"GET /api/jobs/{id}": (*Comfy).getJob,
+		"GET /api/assets":    (*Comfy).assetsDisabled,
+		"GET /api/tags":      (*Comfy).assetsDisabled,
+	}
+	cancelRoutes = map[string]route{
+		"POST /api/jobs/cancel":      (*Comfy).postCancelJobs,
+		"POST /api/jobs/{id}/cancel": (*Comfy).postCancelJob,
+	}
+)
+
+// The routes of a generation, which all its incarnations share.
+var (
+	routesBeforeJobs   = sync.OnceValue(func() http.Handler { return newRoutes(oldRoutes) })
+	routesBeforeCancel = sync.OnceValue(func() http.Handler { return newRoutes(oldRoutes, jobsRoutes) })
+	allRoutes          = sync.OnceValue(func() http.Handler { return newRoutes(oldRoutes, jobsRoutes, cancelRoutes) })
+)
+
+func (g generation) routes() http.Handler {
+	switch {
+	case g.cancelRoutes:
+		return allRoutes()
+	case g.jobsAPI:
+		return routesBeforeCancel()
+	}
+	return routesBeforeJobs()
+}
+
+// asked is the key by which a request's context has the Comfy that it came to.
+type asked struct{}
+
+func newRoutes(groups ...map[string]route) http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]http.HandlerFunc{
-		"GET /{$}":                       c.getIndex,
-		"GET /ws":                        c.serveWS,
-		"GET /prompt":                    c.getPrompt,
-		"POST /prompt":                   c.postPrompt,
-		"GET /queue":                     c.getQueue,
-		"POST /queue":                    c.postQueue,
-		"GET /history":                   c.getHistory,
-		"GET /history/{id}":              c.getHistory,
-		"POST /history":                  c.postHistory,
-		"POST /interrupt":                c.postInterrupt,
-		"POST /free":                     c.postFree,
-		"GET /system_stats":              c.getSystemStats,
-		"GET /features":                  func(w http.ResponseWriter, _ *http.Request) { c.answer(w, http.StatusOK, c.features()) },
-		"GET /object_info":               c.getObjectInfo,
-		"GET /object_info/{class}":       c.getObjectInfo,
-		"GET /embeddings":                c.getEmbeddings,
-		"GET /models":                    c.getModels,
-		"GET /models/{folder}":           c.getModelFolder,
-		"GET /extensions":                func(w http.ResponseWriter, _ *http.Request) { c.answer(w, http.StatusOK, []any{}) },
-		"GET /view":                      c.getView,
-		"POST /upload/image":             c.postUpload,
-		"POST /upload/mask":              c.postUpload,
-		"GET /internal/logs":             c.getLogs,
-		"GET /internal/logs/raw":         c.getRawLogs,
-		"GET /internal/files/{kind}":     c.getFiles,
-		"GET /internal/folder_paths":     c.getFolderPaths,
-		"PATCH /internal/logs/subscribe": func(http.ResponseWriter, *http.Request) {},
-		"POST /sim/faults":               c.postFaults,
-		"GET /sim/ledger":                c.getLedger,
-	} {
-		mux.HandleFunc(pattern, h)
-	}
-	if c.gen.jobsAPI {
-		mux.HandleFunc("GET /api/jobs", c.getJobs)
-		mux.HandleFunc("GET /api/jobs/{id}", c.getJob)
-		mux.HandleFunc("GET /api/assets", c.assetsDisabled)
-		mux.HandleFunc("GET /api/tags", c.assetsDisabled)
-	}
-	if c.gen.cancelRoutes {
-		mux.HandleFunc("POST /api/jobs/cancel", c.postCancelJobs)
-		mux.HandleFunc("POST /api/jobs/{id}/cancel", c.postCancelJob)
-	}
-	if c.cfg.Real != nil && c.cfg.Real.Reboot != nil {
-		reboot := func(http.ResponseWriter, *http.Request) { c.cfg.Real.Reboot() }
-		mux.HandleFunc("POST /v2/manager/reboot", reboot)
-		mux.HandleFunc("GET /manager/reboot", reboot)
+	for _, group := range groups {
+		for pattern, answer := range group {
+			mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+				answer(r.Context().Value(asked{}).(*Comfy), w, r)
+			})
+		}
 	}
 	mux.Handle("/api/", http.StripPrefix("/api", mux))
 	return mux
+}
+
+// route hands a request over to its route.
+func (c *Comfy) route(w http.ResponseWriter, r *http.Request) {
+	c.routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), asked{}, c)))
 }
 
 // ServeHTTP is the way of a request: into the ledger, past what is broken, to
 // its route.
 func (c *Comfy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/sim/") {
-		c.routes.ServeHTTP(w, r)
+		c.route(w, r)
 		return
 	}
 	body := &bodyCounter{ReadCloser: r.Body}
@@ -105,7 +142,7 @@ func (c *Comfy) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, c.cfg.MaxBody)
-	c.routes.ServeHTTP(w, r)
+	c.route(w, r)
 }
 
 // foreignOrigin tells whether a page of another host talks to a loopback
