@@ -18,6 +18,8 @@ type request struct {
 	job    string
 	batch  bool
 	body   []byte
+	result result // what the body holds
+	odd    error  // what is wrong with the body
 }
 
 // reply is the answer to a call.
@@ -115,7 +117,8 @@ func (q *Queue) parseResult(req request, rest []string) (request, error) {
 		return req, err
 	}
 	req.call, req.body = Done, body
-	if parsed, err := parseBody(body); err == nil && parsed.Status == "IN_PROGRESS" {
+	req.result, req.odd = parseBody(body)
+	if req.odd == nil && req.result.Status == "IN_PROGRESS" {
 		req.call = Progress
 	}
 	header := req.Header.Get("X-Request-ID")

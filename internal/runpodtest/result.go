@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -24,10 +25,10 @@ const (
 
 // result is the body of a result or of progress.
 type result struct {
-	Status  string          `json:"status"`
-	Output  json.RawMessage `json:"output"`
-	Error   json.RawMessage `json:"error"`
-	StopPod bool            `json:"stopPod"`
+	Status  string
+	Output  json.RawMessage
+	Error   json.RawMessage
+	StopPod bool
 }
 
 // surrogates are the escapes of UTF-16 surrogates, well paired or not.
@@ -39,18 +40,35 @@ func parseBody(body []byte) (result, error) {
 	if !utf8.Valid(body) {
 		return r, errors.New("is not UTF-8")
 	}
-	for _, s := range surrogates.FindAll(body, -1) {
-		if len(s) == 6 {
-			return r, fmt.Errorf("has the lone surrogate %s", s)
+	if bytes.IndexByte(body, '\\') >= 0 {
+		for _, s := range surrogates.FindAll(body, -1) {
+			if len(s) == 6 {
+				return r, fmt.Errorf("has the lone surrogate %s", s)
+			}
 		}
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		if strings.Contains(err.Error(), "after top-level value") {
+			return r, errors.New("goes on after its end")
+		}
 		return r, fmt.Errorf("is not a result: %w", err)
 	}
-	if len(bytes.TrimSpace(body[d.InputOffset():])) > 0 {
-		return r, errors.New("goes on after its end")
+	r.Output, r.Error = fields["output"], fields["error"]
+	for name, value := range fields {
+		var err error
+		switch name {
+		case "status":
+			err = json.Unmarshal(value, &r.Status)
+		case "stopPod":
+			err = json.Unmarshal(value, &r.StopPod)
+		case "output", "error":
+		default:
+			err = errors.New("such a field there is not")
+		}
+		if err != nil {
+			return r, fmt.Errorf("is not a result: field %q: %w", name, err)
+		}
 	}
 	return r, nil
 }
@@ -109,7 +127,7 @@ func (q *Queue) stream(r request) reply {
 	if j == nil {
 		return reply{status: http.StatusNotFound}
 	}
-	part, err := parseBody(r.body)
+	part, err := r.result, r.odd
 	switch {
 	case err != nil || len(part.Output) == 0 || part.Status != "" || len(part.Error) > 0:
 		q.violation("job %s: a part of its output is not {\"output\": ...}: %v", r.job, err)
@@ -134,13 +152,13 @@ func (q *Queue) done(r request) reply {
 	}
 	sum := sha256.Sum256(r.body)
 	p := Post{At: time.Now(), Worker: r.worker, Size: int64(len(r.body)), SHA256: hex.EncodeToString(sum[:])}
-	status := q.judge(j, &p, r.body)
+	status := q.judge(j, &p, r)
 	j.Posts = append(j.Posts, p)
 	return reply{status: status}
 }
 
 // judge decides about a result, in the order in which a queue looks at it.
-func (q *Queue) judge(j *Job, p *Post, body []byte) (status int) {
+func (q *Queue) judge(j *Job, p *Post, x request) (status int) {
 	p.Verdict = rejected
 	if q.cfg.ResultLimit > 0 && p.Size > q.cfg.ResultLimit {
 		return cmp.Or(q.cfg.LimitStatus, http.StatusRequestEntityTooLarge)
@@ -148,9 +166,9 @@ func (q *Queue) judge(j *Job, p *Post, body []byte) (status int) {
 	if !j.heldBy(p.Worker) {
 		q.violation("job %s: has a result from worker %s, which never had it", j.ID, p.Worker)
 	}
-	r, err := parseBody(body)
-	if err != nil {
-		q.violation("job %s: its result %v", j.ID, err)
+	r := x.result
+	if x.odd != nil {
+		q.violation("job %s: its result %v", j.ID, x.odd)
 		return http.StatusBadRequest
 	}
 	if j.Outcome != nil {
@@ -163,7 +181,7 @@ func (q *Queue) judge(j *Job, p *Post, body []byte) (status int) {
 		q.gone[p.Worker] = true
 	}
 	if q.cfg.Result != nil {
-		if err := q.cfg.Result(j.ID, body); err != nil {
+		if err := q.cfg.Result(j.ID, x.body); err != nil {
 			q.violation("job %s: %v", j.ID, err)
 		}
 		j.Outcome.Output = nil
