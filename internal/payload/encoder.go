@@ -14,13 +14,17 @@ const chunk = 24 << 10
 // encoder turns a file into base64 text as it is read.
 type encoder struct {
 	src  io.Reader
-	raw  [chunk]byte
+	raw  []byte
 	text [4]byte
 	rest []byte // the part of text that is not yet read
 	err  error
 }
 
-func newEncoder(src io.Reader) io.Reader { return &encoder{src: src} }
+// newEncoder returns the text of what src yields, which is size bytes long. A
+// small file needs a small buffer only.
+func newEncoder(src io.Reader, size int64) io.Reader {
+	return &encoder{src: src, raw: make([]byte, min(chunk, size/3*3+3))}
+}
 
 func (e *encoder) Read(p []byte) (int, error) {
 	if len(p) >= len(e.text) && len(e.rest) == 0 {
@@ -43,7 +47,7 @@ func (e *encoder) fill(p []byte) (int, error) {
 	if e.err != nil {
 		return 0, e.err
 	}
-	n, err := io.ReadFull(e.src, e.raw[:min(chunk, len(p)/4*3)])
+	n, err := io.ReadFull(e.src, e.raw[:min(len(e.raw), len(p)/4*3)])
 	if err == io.ErrUnexpectedEOF { // ReadFull's own word for "less than that was left"
 		err = io.EOF
 	}

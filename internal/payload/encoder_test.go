@@ -22,7 +22,7 @@ func FuzzEncoder(f *testing.F) {
 			"half":   iotest.HalfReader,
 			"at end": iotest.DataErrReader,
 		} {
-			got, err := io.ReadAll(wrap(newEncoder(wrap(bytes.NewReader(raw)))))
+			got, err := io.ReadAll(wrap(newEncoder(wrap(bytes.NewReader(raw)), int64(len(raw)))))
 			if err != nil || string(got) != want {
 				t.Errorf("%s: read %d characters of %d: %v", name, len(got), len(want), err)
 			}
@@ -32,7 +32,7 @@ func FuzzEncoder(f *testing.F) {
 
 func TestEncoderPassesOnWhatBreaksTheFile(t *testing.T) {
 	broken := errors.New("the disk is gone")
-	r := newEncoder(io.MultiReader(bytes.NewReader(make([]byte, 3)), iotest.ErrReader(broken)))
+	r := newEncoder(io.MultiReader(bytes.NewReader(make([]byte, 3)), iotest.ErrReader(broken)), chunk)
 	got, err := io.ReadAll(r)
 	if string(got) != "AAAA" || !errors.Is(err, broken) {
 		t.Errorf("read %q and %v, want AAAA and %v", got, err, broken)

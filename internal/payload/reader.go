@@ -71,7 +71,7 @@ func (r *reader) next() error {
 	r.file = f
 	r.current = &exact{r: f, left: p.content.Size}
 	if p.encode {
-		r.current = newEncoder(r.current)
+		r.current = newEncoder(r.current, p.content.Size)
 	}
 	return nil
 }
