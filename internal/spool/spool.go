@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // A File is written first and read then, as often as needed. Only one goroutine
@@ -67,6 +69,19 @@ func Unnamed(dir string) (*os.File, error) {
 			return nil, err
 		}
 	}
+	place := dir
+	if place == "" {
+		place = os.TempDir()
+	}
+	// In one step where the file system can do that: NFS, FUSE and older overlays cannot.
+	if file, err := os.OpenFile(place, unix.O_TMPFILE|os.O_RDWR, 0o600); err == nil {
+		return file, nil
+	}
+	return unlinked(place)
+}
+
+// unlinked makes a file and takes its name away.
+func unlinked(dir string) (*os.File, error) {
 	file, err := os.CreateTemp(dir, "spool-*") // mode 0600
 	if err != nil {
 		return nil, err
