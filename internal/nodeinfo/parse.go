@@ -1,6 +1,7 @@
 package nodeinfo
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,7 +90,7 @@ func (p *parser) text(s string) string {
 // ["COMBO", {"options": ["a", "b"], …}], and returns its list.
 func (p *parser) values(config json.RawMessage) []string {
 	var parts []json.RawMessage
-	if json.Unmarshal(config, &parts) != nil || len(parts) == 0 {
+	if !mayList(config) || json.Unmarshal(config, &parts) != nil || len(parts) == 0 {
 		return nil
 	}
 	var options map[string]json.RawMessage
@@ -104,6 +105,13 @@ func (p *parser) values(config json.RawMessage) []string {
 		return nil
 	}
 	return p.list(list)
+}
+
+// mayList tells from the first bytes whether the description of an input can have
+// a list: most have not.
+func mayList(config json.RawMessage) bool {
+	first := bytes.TrimLeft(bytes.TrimPrefix(config, []byte("[")), " \t\r\n")
+	return bytes.HasPrefix(first, []byte("[")) || bytes.HasPrefix(first, []byte(`"COMBO"`))
 }
 
 // staleMarks occur in the names of the options of inputs that take more than
