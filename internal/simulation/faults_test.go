@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -99,7 +100,8 @@ func (f *fault) String() string {
 	return fmt.Sprintf("%s at %s, pick %d, lasts %s", f.name, when, f.pick, f.lasts)
 }
 
-func faultKinds() []faultKind {
+// faultKinds are all of them.
+var faultKinds = sync.OnceValue(func() []faultKind {
 	kinds := processFaults()
 	kinds = append(kinds, bootFaults()...)
 	kinds = append(kinds, socketFaults()...)
@@ -108,7 +110,7 @@ func faultKinds() []faultKind {
 	kinds = append(kinds, storeFaults()...)
 	kinds = append(kinds, podFaults()...)
 	return append(kinds, linkFaults()...)
-}
+})
 
 // processFaults end, stop or spoil a ComfyUI that runs.
 func processFaults() []faultKind {

@@ -48,34 +48,33 @@ type jobKind struct {
 	build  func(j *plannedJob, r *rand.Rand)
 }
 
-func jobKinds() []jobKind {
-	return []jobKind{
-		{"files", 56, filesJob},
-		{"repeat", 5, repeatJob},
-		{"sleep", 12, sleepJob},
-		{"long", 2, longJob},
-		{"hold", 2, holdJob},
-		{"text", 4, textJob},
-		{"large", 1, largeJob},
-		{"invalid", 5, invalidJob},
-		{"raise", 5, raiseJob},
-		{"oom", 2, oomJob},
-		{"sticky", 2, stickyJob},
-		{"poison", 3, poisonJob},
-		{"late", 2, lateJob},
-		{"cancelled", 3, endlessJob},
-	}
+var jobKinds = []jobKind{
+	{"files", 56, filesJob},
+	{"repeat", 5, repeatJob},
+	{"sleep", 12, sleepJob},
+	{"long", 2, longJob},
+	{"hold", 2, holdJob},
+	{"text", 4, textJob},
+	{"large", 1, largeJob},
+	{"invalid", 5, invalidJob},
+	{"raise", 5, raiseJob},
+	{"oom", 2, oomJob},
+	{"sticky", 2, stickyJob},
+	{"poison", 3, poisonJob},
+	{"late", 2, lateJob},
+	{"cancelled", 3, endlessJob},
 }
 
+func jobID(n int) string { return fmt.Sprintf("job-%d", n) }
+
 func newJob(r *rand.Rand, n int, p plan) plannedJob {
-	j := plannedJob{n: n, id: fmt.Sprintf("job-%d", n), tag: fmt.Sprintf("tag-%03d", n), at: within(r, p.span)}
-	kinds := jobKinds()
+	j := plannedJob{n: n, id: jobID(n), tag: fmt.Sprintf("tag-%03d", n), at: within(r, p.span)}
 	total := 0
-	for _, k := range kinds {
+	for _, k := range jobKinds {
 		total += k.weight
 	}
 	pick := r.IntN(total)
-	for _, k := range kinds {
+	for _, k := range jobKinds {
 		if pick -= k.weight; pick < 0 {
 			j.kind = k.name
 			k.build(&j, r)

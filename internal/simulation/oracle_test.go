@@ -34,9 +34,10 @@ func (r *run) judge() {
 			}
 		}
 	}
+	ran := r.executions()
 	for i := range r.plan.jobs {
 		j := &r.plan.jobs[i]
-		for _, wrong := range j.judge(r.sight(j), r) {
+		for _, wrong := range j.judge(r.sight(j, ran), r) {
 			r.violation(j.id, "%s (%s): %s", j.id, j.kind, wrong)
 		}
 	}

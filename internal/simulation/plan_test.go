@@ -42,11 +42,14 @@ const (
 
 func stream(seed, n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
 
+// mostJobs is how many jobs a plan may have.
+const mostJobs = 40
+
 // newPlan returns the plan of a seed.
 func newPlan(seed uint64) plan {
 	r := stream(seed, streamPlan)
 	p := plan{seed: seed, setup: newSetup(r)}
-	jobs, faults := few(r, 40), few(r, 30)
+	jobs, faults := few(r, mostJobs), few(r, 30)
 	if r.IntN(20) == 0 {
 		faults = 0
 	}
@@ -114,7 +117,7 @@ func (p plan) only(jobs, faults []int) plan {
 
 // someKinds are a random half of the kinds of faults that a setup can have.
 func someKinds(r *rand.Rand, s setup) []faultKind {
-	all := slices.DeleteFunc(faultKinds(), func(k faultKind) bool { return k.s3 && !s.s3 })
+	all := slices.DeleteFunc(slices.Clone(faultKinds()), func(k faultKind) bool { return k.s3 && !s.s3 })
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:len(all)/2]
 }

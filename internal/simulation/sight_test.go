@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"sync"
 	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
@@ -12,16 +13,16 @@ import (
 // promptsPerJob is how many attempts at a job by one pod are looked for.
 const promptsPerJob = 12
 
-// promptIDs are the jobs of prompts.
-func (r *run) promptIDs() map[string]string {
+// promptIDs are the jobs of prompts, those of all plans.
+var promptIDs = sync.OnceValue(func() map[string]string {
 	ids := make(map[string]string)
-	for _, j := range r.plan.jobs {
-		for n := range promptsPerJob {
-			ids[comfy.PromptID(j.id, n+1)] = j.id
+	for n := range mostJobs {
+		for attempt := range promptsPerJob {
+			ids[comfy.PromptID(jobID(n), attempt+1)] = jobID(n)
 		}
 	}
 	return ids
-}
+})
 
 // A sight is all that is known of one job at the end.
 type sight struct {
@@ -36,27 +37,37 @@ type sight struct {
 	excuses []string
 }
 
-// sight gathers what is known of a job.
-func (r *run) sight(j *plannedJob) sight {
+// An execution is one by a ComfyUI of a pod.
+type execution struct {
+	comfytest.Execution
+	pod *pod
+	in  *instance
+}
+
+// executions are those of all pods, by job.
+func (r *run) executions() map[string][]execution {
+	all := make(map[string][]execution)
+	for _, p := range r.pods {
+		for _, in := range p.instances {
+			for _, e := range in.comfyui.executions() {
+				job := promptIDs()[e.PromptID]
+				all[job] = append(all[job], execution{e, p, in})
+			}
+		}
+	}
+	return all
+}
+
+// sight gathers what is known of a job, and of what all jobs ran.
+func (r *run) sight(j *plannedJob, ran map[string][]execution) sight {
 	s := sight{queue: r.queue.Job(j.id), ran: make(map[string]int)}
 	if x, ok := r.records[j.id]; ok {
 		s.record = &x
 	}
-	ids := make(map[string]bool)
-	for n := range promptsPerJob {
-		ids[comfy.PromptID(j.id, n+1)] = true
-	}
-	for _, p := range r.pods {
-		for _, in := range p.instances {
-			for _, e := range in.comfyui.executions() {
-				if !ids[e.PromptID] {
-					continue
-				}
-				s.ran[p.name+" "+e.PromptID]++
-				if e.Outcome == comfytest.Success {
-					s.good = append(s.good, e)
-				}
-			}
+	for _, x := range ran[j.id] {
+		s.ran[x.pod.name+" "+x.PromptID]++
+		if x.Outcome == comfytest.Success {
+			s.good = append(s.good, x.Execution)
 		}
 	}
 	if len(s.queue.Handouts) > 0 {

@@ -142,7 +142,6 @@ func (r *run) story(job string) string {
 			tell(p.At, "queue: result of %s from %s, %d bytes, %s: %s", j.ID, p.Worker, p.Size, p.Verdict, r.records[j.ID])
 		}
 	}
-	ids := r.promptIDs()
 	for _, p := range r.pods {
 		tell(p.started, "%s: starts", p.name)
 		for _, x := range []struct {
@@ -155,7 +154,7 @@ func (r *run) story(job string) string {
 		}
 		for _, in := range p.instances {
 			for _, e := range in.comfyui.executions() {
-				if id := ids[e.PromptID]; mine(id) {
+				if id := promptIDs()[e.PromptID]; mine(id) {
 					tell(e.Started, "%s: executes %s (%s)", in.name, id, e.PromptID)
 					tell(e.Ended, "%s: execution of %s ends: %s, %d files", in.name, id, e.Outcome, len(e.Files))
 				}

@@ -16,7 +16,9 @@ type wire struct {
 
 	mu       sync.Mutex
 	data     []byte
+	from     int // the first byte of data that is not yet read
 	pieces   []piece
+	next     int       // the first of them
 	last     time.Time // arrival of the latest piece
 	ended    bool      // the writer has closed
 	broken   error     // what both ends get at once
@@ -53,6 +55,10 @@ func (w *wire) write(b []byte) (int, error) {
 		arrival = w.last
 	}
 	w.last = arrival
+	if w.next == len(w.pieces) { // all is read: its room is free again
+		w.data, w.from = w.data[:0], 0
+		w.pieces, w.next = w.pieces[:0], 0
+	}
 	w.data = append(w.data, b...)
 	w.pieces = append(w.pieces, piece{len(b), arrival})
 	w.poke()
@@ -97,22 +103,23 @@ func (w *wire) take(b []byte) (n int, wait time.Duration, err error) {
 	case !w.deadline.IsZero() && !now.Before(w.deadline):
 		return 0, 0, os.ErrDeadlineExceeded
 	}
-	for len(w.pieces) > 0 && n < len(b) && light && !now.Before(w.pieces[0].at) {
-		size := min(w.pieces[0].size, len(b)-n)
-		n += copy(b[n:n+size], w.data)
-		w.data = w.data[size:]
-		if w.pieces[0].size -= size; w.pieces[0].size == 0 {
-			w.pieces = w.pieces[1:]
+	for w.next < len(w.pieces) && n < len(b) && light && !now.Before(w.pieces[w.next].at) {
+		first := &w.pieces[w.next]
+		size := min(first.size, len(b)-n)
+		n += copy(b[n:n+size], w.data[w.from:])
+		w.from += size
+		if first.size -= size; first.size == 0 {
+			w.next++
 		}
 	}
 	if n > 0 {
 		return n, 0, nil
 	}
-	if len(w.pieces) == 0 && w.ended && light {
+	if w.next == len(w.pieces) && w.ended && light {
 		return 0, 0, io.EOF
 	}
-	if len(w.pieces) > 0 && light {
-		wait = w.pieces[0].at.Sub(now)
+	if w.next < len(w.pieces) && light {
+		wait = w.pieces[w.next].at.Sub(now)
 	}
 	if !w.deadline.IsZero() && (wait == 0 || w.deadline.Sub(now) < wait) {
 		wait = w.deadline.Sub(now)
