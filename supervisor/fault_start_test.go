@@ -30,7 +30,7 @@ func TestFault_C16_NoFileLeaksIntoTheProcess(t *testing.T) {
 		}
 		defer unix.Close(sock)
 	}
-	r := rigUp(t, sh(Config{}, "echo up; exec sleep 1000"))
+	r := rigUp(t, sh(Config{}, "sleep 1000 & echo up; wait")) // and no exec, in which libraries are opened
 	r.line("up")
 	names, err := readNames(fmt.Sprintf("/proc/%d/fd", r.current()))
 	if err != nil {
