@@ -16,7 +16,7 @@ import (
 // else time is measured with the monotonic reading of time.Now, which these calls
 // and methods lose.
 var wallClock = map[string]string{
-	"worker/disk.go ModTime":              "how old a file is that a former process left",
+	"worker/leftover.go ModTime":          "how old a file is that a former process left",
 	"internal/s3store/key.go UTC":         "the date in the key of an object",
 	"internal/runpod/errors.go ParseTime": "Retry-After as a date",
 
