@@ -41,7 +41,10 @@ func (l *life) store(ctx context.Context) error {
 		g.Go(func() error {
 			stored := files[i]
 			panicked := contained(l.log, "a file was stored", func() {
-				stored, fates[i] = place.Put(ctx, l.job.ID, i, files[i])
+				fates[i] = withDescriptors(ctx, func() (err error) {
+					stored, err = place.Put(ctx, l.job.ID, i, files[i])
+					return err
+				})
 			})
 			switch {
 			case panicked != nil:

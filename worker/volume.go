@@ -63,24 +63,34 @@ const (
 	findAgain = 250 * time.Millisecond
 )
 
-// find collects what an attempt made. Where file descriptors have run out it
-// waits until there are some: the work is done, and would be lost for nothing.
-func (l *life) find(ctx context.Context, a *attempt, made *comfy.Outcome) (*job.Output, error) {
-	again := time.NewTicker(findAgain)
-	defer again.Stop()
-	for begun := time.Now(); ; {
+// find collects what an attempt made.
+func (l *life) find(ctx context.Context, a *attempt, made *comfy.Outcome) (out *job.Output, err error) {
+	err = withDescriptors(ctx, func() (err error) {
 		keeper := l.newKeeper()
-		out, err := touch(ctx, &l.slot.volume, findLimit, func() (*job.Output, error) { return l.collect(ctx, a, made, keeper) })
+		out, err = touch(ctx, &l.slot.volume, findLimit, func() (*job.Output, error) { return l.collect(ctx, a, made, keeper) })
 		if err == nil {
 			l.atEnd(keeper.close)
 		}
+		return err
+	})
+	return out, err
+}
+
+// withDescriptors calls f, and again while that does not succeed because file
+// descriptors have run out: the work is done, and would be lost for nothing. It gives
+// up after findLimit, or when ctx ends, whose cause it then returns.
+func withDescriptors(ctx context.Context, f func() error) error {
+	again := time.NewTicker(findAgain)
+	defer again.Stop()
+	for begun := time.Now(); ; {
+		err := f()
 		if !noDescriptors(err) || time.Since(begun) > findLimit {
-			return out, err
+			return err
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 }

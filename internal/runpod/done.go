@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -105,7 +106,7 @@ func (p *patience) over(err error, pause time.Duration) bool {
 			p.deadline = limit
 		}
 	}
-	if errors.Is(err, errUnreadable) {
+	if errors.Is(err, errUnreadable) && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) { // descriptors come back
 		p.unread++
 	}
 	return p.unread == 2 || now.Add(pause).After(p.deadline)

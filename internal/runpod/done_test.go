@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,4 +269,23 @@ func TestUnreadableFilesBecomeFailure(t *testing.T) {
 			check(t, q)
 		})
 	}
+}
+
+// A result whose files cannot be opened because file descriptors have run out is posted again until there are some: its job is done, and would be lost for nothing.
+func TestFault_Z3_ResultWaitsForDescriptors(t *testing.T) {
+	q := runpodtest.NewServer(t, runpodtest.Config{})
+	c := taken(t, q, config(q))
+	f, tries := image([]byte("picture")), 0
+	open := f.Content.Open
+	f.Content.Open = func() (io.ReadCloser, error) {
+		if tries++; tries <= 4 {
+			return nil, &fs.PathError{Op: "open", Path: "a.png", Err: syscall.EMFILE}
+		}
+		return open()
+	}
+	if err := c.Done(t.Context(), job.Result{ID: "job", Output: &job.Output{Files: []job.File{f}}}); err != nil {
+		t.Errorf("Done = %v", err)
+	}
+	wantOutcome(t, q, "job", runpodtest.Completed)
+	check(t, q)
 }
