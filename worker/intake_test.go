@@ -133,6 +133,39 @@ func TestFault_C3_PollEndsWithReadiness(t *testing.T) {
 	})
 }
 
+// A job that comes in the moment in which the gate closes waits for whoever asks next,
+// and is not dropped with the request that it was meant for.
+func TestJobThatComesAsTheGateClosesIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, g := newQueue(), new(health.Gate)
+		in := newIntake(q, false)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := startIntake(ctx, t.Context(), in)
+		for i := range 3000 {
+			g.Open()
+			got := asking(ctx, in, g)
+			p := <-q.polls
+			go g.Close(errors.New("killed"))
+			p.answer <- taken{value: named(fmt.Sprint(i))}
+			synctest.Wait()
+			g.Open()
+			select {
+			case id := <-got:
+				if id != fmt.Sprint(i) {
+					t.Fatalf("got job %q, want %d", id, i)
+				}
+			case <-q.polls:
+				t.Fatalf("job %d is lost: another is asked for", i)
+			}
+			g.Close(errors.New("killed"))
+		}
+		stop()
+		if e := <-ended; e != "0 <nil>" {
+			t.Errorf("run returned %s", e)
+		}
+	})
+}
+
 // A job that the last poll brings after the end of the drain comes back too.
 func TestJobOfAPollThatOutlastsTheDrainComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
