@@ -112,9 +112,10 @@ type Ledger struct {
 	Interrupts int         `json:"interrupts"`
 	History    int         `json:"history"`
 	Sockets    int         `json:"sockets"`
+	Rushed     []string    `json:"rushed"`
 }
 
 func (c *Comfy) getLedger(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(Ledger{c.Executions(), c.Requests(), c.Interrupts(), c.HistorySize(), c.Sockets()})
+	_ = json.NewEncoder(w).Encode(Ledger{c.Executions(), c.Requests(), c.Interrupts(), c.HistorySize(), c.Sockets(), c.Rushed()})
 }

@@ -105,6 +105,9 @@
 //	wipe                the history is lost
 //	teardown, exit      the end with code Status, slowly or at once, after Delay
 //	kill                the end by SIGKILL, after Delay
+//	link reset          all connections are reset (executable only)
+//	link silent         nothing passes on them for Delay (executable only)
+//	link drip           a few bytes at a time pass on them for Delay (executable only)
 //
 // As JSON, for POST /sim/faults and fakecomfy, the keys are in lower case and
 // Delay is text: {"on": "GET /view", "do": "drip", "bytes": 64, "delay": "20ms"}.

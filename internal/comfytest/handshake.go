@@ -13,6 +13,7 @@ import (
 func (c *Comfy) serveWS(w http.ResponseWriter, r *http.Request) {
 	s := &socket{c: c, id: r.URL.Query().Get("clientId")}
 	if fault, ok := c.faults.next("ws"); ok {
+		c.failing(fault, r)
 		if !c.beforeHandshake(w, r, fault) {
 			return
 		}

@@ -55,6 +55,8 @@ type ledger struct {
 	executions []*Execution
 	requests   []*Request
 	interrupts int
+	failed     map[string][]time.Time // the requests of the last second, by kind
+	rushed     []string
 	changed    chan struct{}
 }
 

@@ -3,6 +3,7 @@ package comfytest
 import (
 	"context"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -128,7 +129,7 @@ func (c *Comfy) afflict(f Fault) {
 		return
 	}
 	c.spawn(func() {
-		if f.Do == "block" || c.sleep(context.Background(), f.Delay) {
+		if f.Do == "block" || strings.HasPrefix(f.Do, "link ") || c.sleep(context.Background(), f.Delay) {
 			c.suffer(f)
 		}
 	})
@@ -153,5 +154,9 @@ func (c *Comfy) suffer(f Fault) {
 		c.Die(f.Status, 0)
 	case "kill":
 		c.Die(-1, syscall.SIGKILL)
+	case "link reset", "link silent", "link drip":
+		if c.cfg.Real != nil {
+			c.cfg.Real.Spoil(strings.TrimPrefix(f.Do, "link "), f.Delay)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // A RealProcess is what nodes may do to the process that they live in. Only
@@ -20,6 +21,8 @@ type RealProcess struct {
 	Fork func(Child) error
 	// Reboot starts the program anew, as ComfyUI-Manager does.
 	Reboot func()
+	// Spoil spoils all connections of the process, as faults of the process may.
+	Spoil func(how string, lasts time.Duration)
 }
 
 // A Child is a process that a node starts.

@@ -119,6 +119,7 @@ func (c *Comfy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = body
 	path := strings.TrimPrefix(r.URL.Path, "/api")
 	if fault, ok := c.faults.next(r.Method + " " + path); ok {
+		c.failing(fault, r)
 		c.serveFaulty(w, r, fault)
 		return
 	}

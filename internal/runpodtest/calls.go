@@ -164,7 +164,7 @@ func (q *Queue) stop(r request) reply {
 func (q *Queue) takeStops(worker string) (ids []string) {
 	for _, j := range q.order {
 		if n := len(j.Handouts); j.stopping && n > 0 && j.Handouts[n-1].Worker == worker {
-			j.stopping = false
+			j.stopping, j.stopTold = false, time.Now()
 			ids = append(ids, j.ID)
 		}
 	}

@@ -47,6 +47,9 @@ func (q *Queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := q.fault(req.call)
+	if f != nil && (f.Status >= http.StatusBadRequest || f.Cut) {
+		q.failing(req)
+	}
 	if f != nil && f.Hang > 0 && !wait(r, f.Hang) {
 		return
 	}

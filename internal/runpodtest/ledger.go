@@ -22,6 +22,7 @@ type Job struct {
 	entry    entry
 	lease    time.Time // when it is handed out again
 	stopping bool      // the stop channel still has to name it
+	stopTold time.Time // when it named it last
 	lost     int       // answers to its results that never arrived
 }
 
@@ -125,12 +126,14 @@ func (q *Queue) Check() error {
 		faults = append(faults, errors.New(f))
 	}
 	for _, j := range q.order {
-		faults = append(faults, j.check()...)
+		faults = append(faults, j.check(q.doubtful)...)
 	}
 	return errors.Join(faults...)
 }
 
-func (j *Job) check() (faults []error) {
+// check returns what is wrong with a job. Doubtful tells whether the answer to a call
+// of that time may be lost.
+func (j *Job) check(doubtful func(time.Time) bool) (faults []error) {
 	arrived := 0
 	for _, h := range j.Handouts {
 		if !h.Torn {
@@ -140,10 +143,13 @@ func (j *Job) check() (faults []error) {
 	if arrived > 0 && j.Outcome == nil {
 		faults = append(faults, fmt.Errorf("job %s: lost: handed out %d times and never ended", j.ID, arrived))
 	}
-	counted, first := 0, ""
+	counted, first, lost := 0, "", j.lost
 	for _, p := range j.Posts {
 		if p.Verdict == rejected {
 			continue
+		}
+		if doubtful(p.At) {
+			lost++
 		}
 		counted++
 		if first == "" {
@@ -152,7 +158,7 @@ func (j *Job) check() (faults []error) {
 			faults = append(faults, fmt.Errorf("job %s: its results differ", j.ID))
 		}
 	}
-	if excused := 1 + j.lost + max(0, len(j.Handouts)-1); counted > excused {
+	if excused := 1 + lost + max(0, len(j.Handouts)-1); counted > excused {
 		faults = append(faults, fmt.Errorf("job %s: done %d times, %d can be excused", j.ID, counted, excused))
 	}
 	return faults

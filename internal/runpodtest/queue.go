@@ -54,6 +54,8 @@ type Queue struct {
 	takes   []Take
 	pings   []Ping
 	effects map[Call]int
+	rushes  map[rushing]*rush
+	doubts  []span
 	faulty  []string // violations seen as they happened
 }
 
@@ -72,6 +74,7 @@ func New(cfg Config) *Queue {
 		pinged:  make(map[string]bool),
 		gone:    make(map[string]bool),
 		effects: make(map[Call]int),
+		rushes:  make(map[rushing]*rush),
 	}
 }
 

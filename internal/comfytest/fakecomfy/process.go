@@ -25,6 +25,8 @@ type process struct {
 	args  []string
 	dir   string // the base directory
 
+	lines lines // its connections
+
 	mu sync.Mutex // over the output streams
 }
 
@@ -95,6 +97,9 @@ func (p *process) serve() int {
 	if err != nil {
 		return p.cannotListen(err)
 	}
+	for i, l := range listeners {
+		listeners[i] = p.lines.listen(l)
+	}
 	comfy := comfytest.New(p.config())
 	server := &http.Server{Handler: comfy}
 	for _, l := range listeners {
@@ -148,7 +153,7 @@ func (p *process) config() comfytest.Config {
 		Faults:    p.sim.faults,
 		Exit:      p.end,
 		Record:    p.record,
-		Real:      &comfytest.RealProcess{Log: p.logLine, Environ: os.Environ, Print: p.print, Fork: fork, Reboot: p.reboot},
+		Real:      &comfytest.RealProcess{Log: p.logLine, Environ: os.Environ, Print: p.print, Fork: fork, Reboot: p.reboot, Spoil: p.lines.spoil},
 	}
 	if d := p.value("--temp-directory"); d != "" {
 		cfg.TempDir = filepath.Join(d, "temp")
