@@ -58,7 +58,8 @@ type program struct {
 	dir string // its ComfyUI's base directory, with the ledger in it
 	env map[string]string
 
-	api, status string // URLs
+	out         *os.File // the end of the log that is read
+	api, status string   // URLs
 	stdout      bytes.Buffer
 
 	mu    sync.Mutex
@@ -149,6 +150,7 @@ func (p *program) run() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatalf("start comfyvisor: %v", err)
 	}
+	p.out, _ = out.(*os.File)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)

@@ -18,7 +18,7 @@ import (
 // fail proves nothing.
 func TestSoakOracleSeesWhatIsPlanted(t *testing.T) {
 	t.Parallel()
-	s := startSoak(t, comfytest.V0330, false)
+	s := startSoak(t, soakPodKind{name: "oracle", version: comfytest.V0330})
 	jobs := soakOfEachKind()
 	for i := range jobs {
 		jobs[i].submit(s.q)
@@ -108,10 +108,13 @@ func (seen soakSeen) clone() soakSeen {
 	return seen
 }
 
+// soakEverything is a pod that can suffer everything.
+var soakEverything = soakPodKind{bucket: true, disk: true, memory: true}
+
 // A plan is the same for the same seed, and another for another one.
 func TestSoakPlanIsDecidedByItsSeed(t *testing.T) {
 	print := func(seed uint64) string {
-		p := newSoakPlan(newSoakRand(seed, comfytest.V0364, 1), 0, 500, 8)
+		p := newSoakPlan(newSoakRand(seed, comfytest.V0364, 1), soakEverything, 0, 500, 8)
 		var b strings.Builder
 		for _, j := range p.jobs {
 			b.WriteString(j.id + j.kind + j.input + "\n")
@@ -132,11 +135,11 @@ func TestSoakPlanHasEverything(t *testing.T) {
 	const jobs = 5000
 	var p soakPlan
 	for block := range jobs / 250 {
-		next := newSoakPlan(newSoakRand(1, comfytest.V0364, block), len(p.jobs), 250, 8)
+		next := newSoakPlan(newSoakRand(1, comfytest.V0364, block), soakEverything, len(p.jobs), 250, 8)
 		p.jobs, p.steps = append(p.jobs, next.jobs...), append(p.steps, next.steps...)
 	}
 	missing := make(map[string]bool)
-	for _, k := range soakKinds() {
+	for _, k := range soakEverything.jobs() {
 		missing[k.name] = true
 	}
 	for _, f := range soakFaults() {
@@ -168,12 +171,12 @@ func TestSoakPlanHasEverything(t *testing.T) {
 func TestSoakLossesAreThoseOfTheJobsLife(t *testing.T) {
 	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
 	s := &soak{losses: []soakLoss{
-		{at(0), at(1), 1, "", false}, {at(2), at(3), 1, "", false}, {at(4), at(9), 2, "other", false},
-		{at(4), at(9), 2, "a", false}, {at(7), at(8), 1, "", true},
+		{at(0), at(1), 1, "", false, nil}, {at(2), at(3), 1, "", false, nil}, {at(4), at(9), 2, "other", false, []string{"disk_full"}},
+		{at(4), at(9), 2, "a", false, []string{"none"}}, {at(7), at(8), 1, "", true, nil},
 	}}
 	j := soakJob{id: "a"}
 	seen := runpodtest.Job{Handouts: []runpodtest.Handout{{At: at(3)}}, Outcome: &runpodtest.Outcome{At: at(6)}}
-	if got, replaced := s.lossesOf(&j, seen); got != 3 || replaced {
-		t.Errorf("%d losses, the pod replaced: %v; want 3, false", got, replaced)
+	if got, replaced, causes := s.lossesOf(&j, seen); got != 3 || replaced || !slices.Equal(causes, []string{"disk_full"}) {
+		t.Errorf("%d losses, the pod replaced: %v, causes %v; want 3, false, disk_full", got, replaced, causes)
 	}
 }

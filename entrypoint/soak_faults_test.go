@@ -25,8 +25,10 @@ type soakFault struct {
 	// queue is given to the queue; lasts becomes how long it holds, if it has no
 	// number of times.
 	queue []runpodtest.Fault
-	// toxic spoils the line to the bucket.
-	toxic string
+	// toxic spoils the line to the bucket, or to the queue.
+	toxic, queueToxic string
+	// strain puts the pod under strain for so long, and tells whether it was.
+	strain func(s *soak, lasts time.Duration) bool
 	// ends is the signal that ends the pod, which is followed by another.
 	ends syscall.Signal
 	// redeliver hands out a job a second time: the one at hand, or one that is done.
@@ -34,10 +36,14 @@ type soakFault struct {
 
 	// again tells that jobs at hand may be handed out again later.
 	again bool
+	// needs tells what a pod has to have for it, nil for nothing.
+	needs func(soakPodKind) bool
 
-	// losses is how many attempts at jobs it may cost, within span.
+	// losses is how many attempts at jobs it may cost, within span, and causes are what
+	// jobs may fail by.
 	losses int
 	span   time.Duration
+	causes []string
 	// brief faults are followed by another fault soon.
 	brief bool
 }
@@ -54,9 +60,19 @@ type soakAct struct {
 // that was handed out before the gate closed.
 const deathSpan = 500 * time.Millisecond
 
+// faults are those that a pod of this kind can suffer.
+func (k soakPodKind) faults() (some []soakFault) {
+	for _, f := range soakFaults() {
+		if f.needs == nil || f.needs(k) {
+			some = append(some, f)
+		}
+	}
+	return some
+}
+
 func soakFaults() []soakFault {
 	all := []soakFault{
-		soakDeath("kill", 8, syscall.SIGKILL, nil),
+		soakDeath("kill", 11, syscall.SIGKILL, nil),
 		soakDeath("segv", 3, syscall.SIGSEGV, nil),
 		soakDeath("kill, next dies booting", 1, syscall.SIGKILL, &soakAct{Exit: new(1), After: "10ms"}),
 		soakDeath("kill, next boots slowly", 1, syscall.SIGKILL, &soakAct{Boot: "300ms"}),
@@ -64,8 +80,8 @@ func soakFaults() []soakFault {
 		soakOfProcess("block", 2, comfytest.Fault{Do: "block"}, 200*time.Millisecond, 800*time.Millisecond, 0),
 		soakOfProcess("teardown", 1, comfytest.Fault{Do: "teardown", Status: 1}, 0, 0, 1),
 		soakOfProcess("exit 0", 1, comfytest.Fault{Do: "exit"}, 0, 0, 1),
-		{name: "pod: SIGTERM", weight: 5, ends: syscall.SIGTERM, again: true, losses: 1, span: deathSpan},
-		{name: "pod: SIGKILL", weight: 5, ends: syscall.SIGKILL, again: true, losses: 1, span: deathSpan},
+		{name: "pod: SIGTERM", weight: 7, ends: syscall.SIGTERM, again: true, losses: 1, span: deathSpan},
+		{name: "pod: SIGKILL", weight: 7, ends: syscall.SIGKILL, again: true, losses: 1, span: deathSpan},
 		soakOfProcess("wipe history", 1, comfytest.Fault{Do: "wipe"}, 0, 0, 1),
 	}
 	for _, do := range []string{"cut", "close", "silent", "no-end", "twice", "shuffle", "foreign", "garbage", "oversize", "refuse", "reset"} {
@@ -77,6 +93,8 @@ func soakFaults() []soakFault {
 	}
 	all = append(all, soakOfComfy()...)
 	all = append(all, soakOfBucket()...)
+	all = append(all, soakOfPod()...)
+	all = append(all, soakOfLines()...)
 	return append(all, soakOfQueue()...)
 }
 

@@ -37,6 +37,11 @@ func (s *soak) rest() soakRest {
 	if why := tidy(); why != "" {
 		s.wrong(soakFlat, "at rest after %d jobs: %s", s.jobs, why)
 	}
+	var ledger comfytest.Ledger
+	if s.ask(http.MethodGet, "/sim/ledger", "", &ledger) {
+		s.unrushed(ledger)
+	}
+	s.lookForSecrets()
 	return r
 }
 
@@ -44,7 +49,7 @@ func (s *soak) rest() soakRest {
 func (s *soak) untidy(r soakRest) string {
 	var why []string
 	for _, dir := range soakHouse() {
-		if left, _ := filepath.Glob(filepath.Join(s.dir, dir)); len(left) > 0 {
+		if left, _ := filepath.Glob(s.inside(dir)); len(left) > 0 {
 			why = append(why, fmt.Sprintf("%d files or folders are left in %s: %v", len(left), dir, left[:min(3, len(left))]))
 		}
 	}

@@ -15,8 +15,9 @@ import (
 type soakLoss struct {
 	from, to time.Time
 	attempts int
-	job      string // that brought it, "" for none
-	replaced bool   // the pod was replaced by another
+	job      string   // that brought it, "" for none
+	replaced bool     // the pod was replaced by another
+	causes   []string // that jobs may have failed by
 }
 
 // A soakPending is a fault that waits in ComfyUI for its occasion.
@@ -55,6 +56,13 @@ func (s *soak) inject(f *soakFault, j *soakJob) {
 	if f.toxic != "" {
 		took = s.spoil(f)
 	}
+	if f.queueToxic != "" {
+		s.spoilQueue(f)
+		took = true
+	}
+	if f.strain != nil {
+		took = f.strain(s, f.lasts)
+	}
 	if f.ends != 0 {
 		s.replace(f.ends)
 		took = true
@@ -62,8 +70,8 @@ func (s *soak) inject(f *soakFault, j *soakJob) {
 	if f.redeliver != "" {
 		took = s.redeliver(f.redeliver, j)
 	}
-	if f.losses > 0 {
-		s.losses = append(s.losses, soakLoss{now, time.Now().Add(f.span), f.losses, "", f.ends != 0})
+	if f.losses > 0 || f.causes != nil {
+		s.losses = append(s.losses, soakLoss{now, time.Now().Add(f.span), f.losses, "", f.ends != 0, f.causes})
 	}
 	s.counts.injected(f.name, took)
 }
@@ -116,6 +124,7 @@ func (s *soak) settle() {
 	if p == nil || s.state().Instances[0].PID != p.pid || !s.ask(http.MethodGet, "/sim/ledger", "", &ledger) {
 		return
 	}
+	s.unrushed(ledger)
 	for _, r := range ledger.Requests {
 		on := strings.TrimSuffix(p.fault.comfy.On, "*")
 		if r.Time.After(p.since) && strings.HasPrefix(r.Method+" "+r.Path, on) {
@@ -161,15 +170,15 @@ func (s *soak) redeliver(which string, j *soakJob) bool {
 // noteDeaths takes down when a job may have ended its ComfyUI by itself.
 func (s *soak) noteDeaths(j *soakJob, seen runpodtest.Job) {
 	if j.deaths > 0 && len(seen.Handouts) > 0 && seen.Outcome != nil {
-		s.losses = append(s.losses, soakLoss{seen.Handouts[0].At, lastWord(seen).Add(2 * time.Second), j.deaths, j.id, false})
+		s.losses = append(s.losses, soakLoss{seen.Handouts[0].At, lastWord(seen).Add(2 * time.Second), j.deaths, j.id, false, nil})
 	}
 }
 
-// lossesOf counts the attempts that a job may have lost through others, and
-// tells whether its pod may have been replaced.
-func (s *soak) lossesOf(j *soakJob, seen runpodtest.Job) (n int, replaced bool) {
+// lossesOf counts the attempts that a job may have lost through others. It tells
+// whether its pod may have been replaced, and what else it may have failed by.
+func (s *soak) lossesOf(j *soakJob, seen runpodtest.Job) (n int, replaced bool, causes []string) {
 	if len(seen.Handouts) == 0 || seen.Outcome == nil {
-		return 0, false
+		return 0, false, nil
 	}
 	last := lastWord(seen)
 	for _, l := range s.losses {
@@ -177,9 +186,10 @@ func (s *soak) lossesOf(j *soakJob, seen runpodtest.Job) (n int, replaced bool) 
 		if l.job != j.id && !l.to.Before(seen.Handouts[0].At) && !after {
 			n += l.attempts
 			replaced = replaced || l.replaced
+			causes = append(causes, l.causes...)
 		}
 	}
-	return n, replaced
+	return n, replaced, causes
 }
 
 // lastWord is when the worker was done with a job: its first answer that was

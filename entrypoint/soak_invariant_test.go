@@ -15,12 +15,14 @@ const (
 	soakReaped soakInvariant = "no zombie stays, and no process outlives its pod"
 	soakFlat   soakInvariant = "at rest there are as many descriptors, goroutines, files and processes as at first"
 	soakExits  soakInvariant = "a pod ends by 0 or 143 after SIGTERM, and not by itself"
-	soakQuiet  soakInvariant = "the log has no key, no panic and no lost exit status"
+	soakQuiet  soakInvariant = "the log has no panic and no lost exit status"
+	soakSecret soakInvariant = "no log, result, file, environment or command line tells a secret"
+	soakCalls  soakInvariant = "while something fails, no pod asks it more than 20 times a second"
 	soakLives  soakInvariant = "without faults the backlog empties, and ComfyUI is ready again"
 )
 
 func soakInvariants() []soakInvariant {
-	return []soakInvariant{soakEnds, soakOnce, soakOwn, soakBytes, soakCauses, soakReaped, soakFlat, soakExits, soakQuiet, soakLives}
+	return []soakInvariant{soakEnds, soakOnce, soakOwn, soakBytes, soakCauses, soakReaped, soakFlat, soakExits, soakQuiet, soakSecret, soakCalls, soakLives}
 }
 
 // A soakWrong is a breach of an invariant.

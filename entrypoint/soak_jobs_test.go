@@ -46,6 +46,15 @@ const (
 	soakCancelled = "cancelled"
 )
 
+// jobs are the kinds of jobs of a pod of this kind.
+func (k soakPodKind) jobs() []soakKind {
+	kinds := soakKinds()
+	if k.memory {
+		kinds = append(kinds, soakKind{"hungry", 1, soakHungry})
+	}
+	return kinds
+}
+
 // soakKind is one sort of job. Build completes a job that has its number, id and tag.
 type soakKind struct {
 	name   string
@@ -70,6 +79,7 @@ func soakKinds() []soakKind {
 		{"poison", 3, soakPoison},
 		{"endless", 2, soakEndless},
 		{"late", 1, soakLate},
+		{"chatty", 1, soakChatty},
 	}
 }
 
@@ -135,7 +145,7 @@ func soakUpload(j *soakJob, _ *rand.Rand) {
 	j.input = fmt.Sprintf(`{"workflow":{
 		"1":{"class_type":"LoadImage","inputs":{"image":"input.png"}},
 		"2":{"class_type":"SaveImage","inputs":{"images":["1",0],"filename_prefix":%q}}},
-		"images":[{"name":"input.png","image":%q}]}`, j.tag, base64.StdEncoding.EncodeToString(b.Bytes()))
+		"images":[{"name":"input.png","image":%q}],"comfy_org_api_key":"%s_job_0123456789"}`, j.tag, base64.StdEncoding.EncodeToString(b.Bytes()), soakCanary)
 	j.completes(1)
 }
 
@@ -176,8 +186,22 @@ func soakSticky(j *soakJob, _ *rand.Rand) {
 // ComfyUI ends.
 func soakFork(j *soakJob, r *rand.Rand) {
 	j.input = simulated("SimFork", fmt.Sprintf(`{"count":%d,"setsid":%v,"hold_stdout":%v,"seed":%d}`,
-		1+r.IntN(4), r.IntN(2) == 0, r.IntN(2) == 0, j.seed()))
+		[]int{1, 2, 3, 4, 40}[r.IntN(5)], r.IntN(2) == 0, r.IntN(2) == 0, j.seed()))
 	j.completes(0)
+}
+
+// soakChatty logs more than the queue of the relay holds, in lines or as progress
+// bars do.
+func soakChatty(j *soakJob, r *rand.Rand) {
+	newline := []string{"\n", "\r"}[r.IntN(2)]
+	j.input = simulated("SimLog", fmt.Sprintf(`{"lines":%d,"bytes":%d,"newline":%q,"seed":%d}`, 500+r.IntN(2000), 50+r.IntN(150), newline, j.seed()))
+	j.completes(0)
+}
+
+// soakHungry makes every ComfyUI that runs it grow until the kernel kills it.
+func soakHungry(j *soakJob, _ *rand.Rand) {
+	j.input = simulated("SimLeak", fmt.Sprintf(`{"mb":%d,"seed":%d}`, 8*soakMemory>>20, j.seed()))
+	j.outcomes, j.deaths = []string{worker.CauseOOMKilled}, 2
 }
 
 // soakPoison ends every ComfyUI that runs it.
@@ -187,8 +211,11 @@ func soakPoison(j *soakJob, r *rand.Rand) {
 	j.input = simulated("SimDie", fmt.Sprintf(`{"how":%q,"when":%q,"seed":%d}`, how, when, j.seed()))
 	j.kind += " " + how
 	j.outcomes, j.deaths = []string{worker.CauseCrashed}, 2
-	if how == "keyboardinterrupt" { // ends the worker thread alone, and says so
+	switch how {
+	case "keyboardinterrupt": // ends the worker thread alone, and says so
 		j.outcomes = []string{worker.CausePoisoned}
+	case "bad_ui": // without a socket it lives, and cannot send its history
+		j.outcomes = append(j.outcomes, worker.CauseUnreachable)
 	}
 }
 

@@ -20,8 +20,10 @@ type soakSeen struct {
 	losses int
 	// replaced tells whether its pod may have been replaced meanwhile.
 	replaced bool
-	// twice is how many hand-outs a fault added.
-	twice int
+	// twice is how many hand-outs a fault added, doubtful how many may be lost.
+	twice, doubtful int
+	// causes are what faults from outside may have made it fail by.
+	causes []string
 }
 
 // judge returns everything that is wrong with what became of a job, nothing if
@@ -46,11 +48,11 @@ func (j *soakJob) judge(seen soakSeen) soakWrongs {
 	if again := len(seen.starts[1]) > 0; again && seen.losses+j.deaths == 0 && len(seen.queue.Handouts) == 1 {
 		say(soakOnce, "it was run again though nothing was lost")
 	}
-	if handed := len(seen.queue.Handouts); handed > 1+seen.twice+seen.torn() && !seen.replaced {
+	if handed := len(seen.queue.Handouts); handed > 1+seen.twice+seen.torn()+seen.doubtful && !seen.replaced {
 		say(soakEnds, "it was handed out %d times: its pod forgot it", handed)
 	}
 	if outcome == soakCancelled {
-		if seen.wasTaken() && len(seen.queue.Posts) == 0 && !seen.replaced {
+		if seen.wasTaken() && len(seen.queue.Posts) == 0 && !seen.replaced && seen.doubtful == 0 {
 			say(soakEnds, "it was canceled and its worker never answered")
 		}
 		return wrong
@@ -88,7 +90,7 @@ func (seen soakSeen) torn() (n int) {
 // good by a second attempt, and two are not. A pod that is told to stop may fail
 // what it has begun.
 func (j *soakJob) lawful(seen soakSeen) []string {
-	lawful := slices.Clone(j.outcomes)
+	lawful := slices.Concat(j.outcomes, seen.causes)
 	if seen.replaced {
 		lawful = append(lawful, worker.CauseShutdown)
 	}

@@ -11,6 +11,7 @@ import (
 // A soakPlan is one block of a soak: its jobs, and the faults between them in
 // the order of their injection. The seed alone decides it.
 type soakPlan struct {
+	kind  soakPodKind
 	jobs  []soakJob
 	steps []soakStep
 }
@@ -38,8 +39,8 @@ func newSoakRand(seed uint64, version string, block int) *rand.Rand {
 
 // newSoakPlan plans jobs whose numbers begin with first, with a fault for about
 // so many of them.
-func newSoakPlan(r *rand.Rand, first, jobs, every int) soakPlan {
-	var p soakPlan
+func newSoakPlan(r *rand.Rand, k soakPodKind, first, jobs, every int) soakPlan {
+	p := soakPlan{kind: k}
 	spoilt := -soakApart
 	for i := range jobs {
 		j := p.next(r, first+i)
@@ -68,7 +69,7 @@ func newSoakJob(n int, kind string) soakJob {
 
 // next makes the next job, of a kind drawn by weight.
 func (p *soakPlan) next(r *rand.Rand, n int) soakJob {
-	kinds := soakKinds()
+	kinds := p.kind.jobs()
 	total := 0
 	for _, k := range kinds {
 		total += k.weight
@@ -97,7 +98,7 @@ func (p *soakPlan) next(r *rand.Rand, n int) soakJob {
 
 // addSteps draws the faults.
 func (p *soakPlan) addSteps(r *rand.Rand, every int) {
-	faults := swarm(soakFaults(), r)
+	faults := swarm(p.kind.faults(), r)
 	for i := 1 + r.IntN(every); i < len(p.jobs)-soakCalm; {
 		f := drawFault(faults, r)
 		for f.again && p.spoilerNear(i) {

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,14 +19,12 @@ import (
 	"github.com/comfyvisor/comfyvisor/internal/s3test"
 )
 
-// soakKey is the queue's key, which must never be told.
-const soakKey = "rpa_soak_canary_0123456789"
-
 // A soak is one comfyvisor, the first process of its namespace, between a
 // simulated queue and a simulated ComfyUI.
 type soak struct {
 	*program            // the pod of now
 	t        *testing.T // of all of them
+	kind     soakPodKind
 	binary   string
 	pods     int // so far
 	killed   int // of them
@@ -37,10 +32,12 @@ type soak struct {
 	q      *runpodtest.Server
 	bucket *s3test.Gateway  // nil if results carry their files
 	link   *toxiproxy.Proxy // to the bucket
-	script string           // what the next incarnation does
-	space  string           // the PID namespace, "" if there is none of its own
-	base   soakRest
-	jobs   int // submitted so far
+	// queueLink is the line to the queue.
+	queueLink *toxiproxy.Proxy
+	script    string // what the next incarnation does
+	space     string // the PID namespace, "" if there is none of its own
+	base      soakRest
+	jobs      int // submitted so far
 
 	mu      sync.Mutex
 	records map[string]soakRecord
@@ -55,62 +52,6 @@ type soak struct {
 	endWatch func() // ends the look-out for zombies
 }
 
-// soakLease is how long the queue waits for a pod that is silent. The longest
-// outage is shorter.
-const soakLease = 6 * time.Second
-
-// intoSpace makes the process the first of a PID namespace that is visible in
-// its own /proc.
-const intoSpace = `mount --make-rprivate / && mount -t proc proc /proc && exec "$0"`
-
-// needSpace skips the test where no such namespace can be made.
-func needSpace(t *testing.T) {
-	t.Helper()
-	try := exec.Command("/bin/sh", "-c", intoSpace, "true")
-	try.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		try.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		try.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-	}
-	if out, err := try.CombinedOutput(); err != nil {
-		t.Skipf("no PID namespace with a /proc of its own can be made here: %v: %s", err, out)
-	}
-}
-
-// startSoak starts a pod with ComfyUI of a version, and with a bucket or without.
-func startSoak(t *testing.T, version string, bucket bool) *soak {
-	t.Helper()
-	needSpace(t)
-	s := &soak{t: t, pods: 1, records: make(map[string]soakRecord), twice: make(map[string]int), script: filepath.Join(t.TempDir(), "script.json"), counts: newSoakCounts(version)}
-	s.q = runpodtest.NewServer(t, runpodtest.Config{
-		APIKey: soakKey, Hold: 10 * time.Second, HoldStop: 10 * time.Second,
-		Lease: soakLease, PingInterval: time.Second, Result: s.accept,
-	})
-	s.play(nil)
-	s.binary = *soakBinary
-	if s.binary == "" {
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.binary = self
-	}
-	env := with(s.q.Env(), "SIMCOMFY_VERSION", version, "SIMCOMFY_SCRIPT", s.script, "SIMCOMFY_TEARDOWN", "50ms",
-		"RESTART_BACKOFF_MAX", "200ms", "RESTART_BOOT_FAILURES", "50", "LIVENESS_INTERVAL", "250ms", "LIVENESS_SILENCE", "20s",
-		"WEBSOCKET_RECONNECT_DELAY_S", "1", "PROGRESS_INTERVAL", "100ms", "SIMCOMFY_LEDGER", filepath.Join(t.TempDir(), "ledger.jsonl"))
-	if bucket {
-		s.bucket = s3test.Start(t)
-		s.link = newSoakLink(t, s.bucket.Addr)
-		env = with(env, "BUCKET_ENDPOINT_URL", "http://"+s.link.Listen+"/"+s.bucket.Bucket,
-			"BUCKET_ACCESS_KEY_ID", s.bucket.AccessKey, "BUCKET_SECRET_ACCESS_KEY", s.bucket.SecretKey)
-	}
-	s.program = start(t, options{pid1: true, binary: "/bin/sh", args: []string{"-c", intoSpace, s.binary}, env: env})
-	t.Cleanup(func() { s.shorten(200) })
-	s.waitReady()
-	s.lookAround()
-	return s
-}
-
 // lookAround begins to watch a pod that was started.
 func (s *soak) lookAround() {
 	s.space, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", s.cmd.Process.Pid))
@@ -120,6 +61,9 @@ func (s *soak) lookAround() {
 // accept takes down a result. The queue calls it with each that it accepts.
 func (s *soak) accept(job string, body []byte) error {
 	r, err := readSoakRecord(body, s.bucket)
+	if s.secret(body) {
+		err = errors.Join(err, errors.New("its result tells a secret"))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.records[job] = r
@@ -237,12 +181,16 @@ func (s *soak) turnLog() {
 	s.t.Helper()
 	log := s.log()
 	for text, wrong := range map[string]string{
-		soakKey:              "tells the queue's key",
 		`"exit status lost"`: "tells that an exit status was lost",
 		`"panic":`:           "tells of a panic",
 	} {
 		if strings.Contains(log, text) {
 			s.wrong(soakQuiet, "the log %s", wrong)
+		}
+	}
+	for line := range strings.Lines(log) {
+		if s.secret([]byte(line)) {
+			s.wrong(soakSecret, "the log tells a secret: %s", line)
 		}
 	}
 	s.counts.readLog(log)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"runtime/debug"
@@ -15,18 +14,18 @@ import (
 
 // soakCounts is what a soak has to tell at its end.
 type soakCounts struct {
-	version  string
-	broken   map[soakInvariant]int
-	begun    time.Time
-	outcomes map[string]int
-	tried    map[string]int // faults by name
-	took     map[string]int // of which had an effect
-	kills    []time.Time    // since the log was read last
-	rests    []soakRest
-	backlog  time.Duration // longest time from the last fault to the last end
-	longest  time.Duration // of a zombie
-	// recoveries are the times from a kill to an open gate.
-	recoveries   []time.Duration
+	version      string
+	broken       map[soakInvariant]int
+	begun        time.Time
+	outcomes     map[string]int
+	tried        map[string]int // faults by name
+	took         map[string]int // of which had an effect
+	kills        []time.Time    // since the log was read last
+	rests        []soakRest
+	backlog      time.Duration // longest time from the last fault to the last end
+	longest      time.Duration // of a zombie
+	recoveries   soakRecoveries
+	firsts       []time.Time // of executions, since the log was read last
 	incarnations int
 	slowest      []soakSlow // the longest first
 	// doubled are jobs that ComfyUI started twice, spoilt those that two deaths failed.
@@ -103,9 +102,10 @@ func (s *soak) report(seed uint64, replay string) string {
 	}
 	ledger := s.q.Ledger()
 	line("queue", "calls that went wrong: %v; %d takes, %d pings", ledger.Faults, len(ledger.Takes), len(ledger.Pings))
-	slices.Sort(c.recoveries)
-	line("incarnations", "%d; from kill to open gate p50 %v, p99 %v, max %v (%d kills)", c.incarnations,
-		soakQuantile(c.recoveries, 0.5), soakQuantile(c.recoveries, 0.99), soakQuantile(c.recoveries, 1), len(c.recoveries))
+	line("incarnations", "%d", c.incarnations)
+	for _, text := range c.recoveries.lines() {
+		line("", "%s", text)
+	}
 	for i, r := range append([]soakRest{s.base}, c.rests...) {
 		line("at rest", "block %d: %d fds, %d goroutines, %d MB resident, heap %d MB", i, r.FDs, r.Goroutines, r.RSS>>20, r.Heap>>20)
 	}
@@ -115,41 +115,6 @@ func (s *soak) report(seed uint64, replay string) string {
 	line("longest", "backlog %v, zombie %v", c.backlog.Round(time.Millisecond), c.longest.Round(time.Millisecond))
 	line("replay", "%s", replay)
 	return b.String()
-}
-
-// readLog takes incarnations and recoveries from a part of comfyvisor's log. A
-// recovery is the time from a kill to the next opening of the gate.
-func (c *soakCounts) readLog(log string) {
-	c.incarnations += len(timesOf(log, "process running"))
-	opened := timesOf(log, "gate open")
-	for _, killed := range c.kills {
-		i := slices.IndexFunc(opened, func(at time.Time) bool { return at.After(killed) })
-		if i >= 0 {
-			c.recoveries = append(c.recoveries, opened[i].Sub(killed))
-		}
-	}
-	c.kills = nil
-}
-
-// timesOf are the times of all lines with a message.
-func timesOf(log, message string) (times []time.Time) {
-	for text := range strings.Lines(log) {
-		var line struct {
-			Time    time.Time
-			Message string
-		}
-		if strings.Contains(text, message) && json.Unmarshal([]byte(text), &line) == nil && line.Message == message {
-			times = append(times, line.Time)
-		}
-	}
-	return times
-}
-
-func soakQuantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[int(q*float64(len(sorted)-1))].Round(time.Millisecond)
 }
 
 // soakUnderRace tells whether the race detector is on, which multiplies memory.

@@ -27,15 +27,15 @@ type soakTotal struct {
 	Incarnations       int // of ComfyUI
 	Replaced, Killed   int // pods, and by SIGKILL
 	RanTwice           int
-	Recovery           []time.Duration // p50, p99, max, in nanoseconds
-	Backlog, Zombie    time.Duration   // the longest
-	Rests              [][]soakRest    // by pod and block
+	Recovery           map[string][]time.Duration // p50, p99, max of each part, in nanoseconds
+	Backlog, Zombie    time.Duration              // the longest
+	Rests              [][]soakRest               // by pod and block
 	Broken             map[soakInvariant]int
 	Replay             string
 
 	mu         sync.Mutex
 	begun      time.Time
-	recoveries []time.Duration
+	recoveries soakRecoveries
 }
 
 // A soakEffect is how often a fault was tried, and took effect.
@@ -83,6 +83,9 @@ func (x *soakTotal) tell(t *testing.T) {
 			t.Errorf("the fault %q was tried %d times and never took effect", name, f.Tried)
 		}
 	}
+	if whole := x.Jobs > soakWhole && !t.Failed(); whole && (x.deaths() < x.Jobs/soakDeathEvery || x.Replaced < x.Jobs/soakReplaceEvery) {
+		t.Errorf("%d deaths of ComfyUI and %d pods replaced are too few for %d jobs", x.deaths(), x.Replaced, x.Jobs)
+	}
 	t.Log(x.String())
 	if *soakJSON == "" {
 		return
@@ -96,6 +99,17 @@ func (x *soakTotal) tell(t *testing.T) {
 	}
 }
 
+// A soak of so many jobs is a whole one: ComfyUI has to die, and pods have to be
+// replaced, once in so many of them at least.
+const (
+	soakWhole        = 3000
+	soakDeathEvery   = 10
+	soakReplaceEvery = 150
+)
+
+// deaths is how often ComfyUI ended, apart from the ends of its pods.
+func (x *soakTotal) deaths() int { return x.Incarnations - x.Replaced - x.Pods }
+
 func (x *soakTotal) finish() {
 	x.Seconds = time.Since(x.begun).Seconds()
 	x.Go, x.CPUs = runtime.Version(), runtime.NumCPU()
@@ -105,10 +119,7 @@ func (x *soakTotal) finish() {
 	if unix.Uname(&name) == nil {
 		x.Kernel = unix.ByteSliceToString(name.Release[:])
 	}
-	slices.Sort(x.recoveries)
-	for _, q := range []float64{0.5, 0.99, 1} {
-		x.Recovery = append(x.Recovery, soakQuantile(x.recoveries, q))
-	}
+	x.Recovery = x.recoveries.quantiles()
 	x.Replay = fmt.Sprintf("go test ./entrypoint -run '^TestSoakJobsSurviveEverything$' -count=1 -v -parallel %d -soak.jobs=%d -soak.pods=%d -soak.every=%d -soak.block=%d -soak.seed=%d",
 		*soakPods, *soakJobs, *soakPods, *soakEvery, *soakBlock, x.Seed)
 }
@@ -119,8 +130,10 @@ func (x *soakTotal) String() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("soak, seed %d, commit %s, %s, Linux %s, %d CPUs", x.Seed, x.Commit, x.Go, x.Kernel, x.CPUs)
 	line("  %d jobs in %.0f s, %.1f a second, %d pods side by side; %d jobs ran twice", x.Jobs, x.Seconds, float64(x.Jobs)/x.Seconds, x.Pods, x.RanTwice)
-	line("  ComfyUI started %d times; %d pods replaced, %d of them killed", x.Incarnations, x.Replaced, x.Killed)
-	line("  from kill to open gate: p50 %v, p99 %v, max %v (%d kills)", x.Recovery[0], x.Recovery[1], x.Recovery[2], len(x.recoveries))
+	line("  ComfyUI started %d times, after %d deaths; %d pods replaced, %d of them killed", x.Incarnations, x.deaths(), x.Replaced, x.Killed)
+	for _, text := range x.recoveries.lines() {
+		line("  %s", text)
+	}
 	line("  longest: backlog %v, zombie %v", x.Backlog.Round(time.Millisecond), x.Zombie.Round(time.Millisecond))
 	for _, name := range slices.Sorted(maps.Keys(x.Outcomes)) {
 		line("  %6d %s", x.Outcomes[name], name)
