@@ -159,7 +159,7 @@ func TestFault_L2_SilentBootIsGivenUp(t *testing.T) {
 		{"silent from the start", silent, Config{BootStall: 18 * time.Second}, 18 * time.Second, "no sign of life for 18s"},
 		{"busy for a while, then silent", func(age time.Duration) bool { return age < 24*time.Second }, Config{BootStall: 18 * time.Second}, 42 * time.Second, "no sign of life"},
 		{"busy for ever", nil, Config{BootStall: 18 * time.Second, BootLimit: time.Minute}, time.Minute, "BOOT_LIMIT"},
-		{"talks for ever", nil, Config{BootStall: 18 * time.Second, BootLimit: time.Minute, Progress: new(endless).voice}, 6 * time.Minute, "BOOT_LIMIT"},
+		{"talks for ever", nil, Config{BootStall: 18 * time.Second, BootLimit: 10 * time.Second, Progress: new(endless).voice}, time.Minute, "BOOT_LIMIT"},
 		{"tries used up", nil, Config{BootTries: 100}, 99 * 50 * time.Millisecond, "COMFY_API_AVAILABLE_MAX_RETRIES"},
 		{"tries used up at the interval given", nil, Config{BootTries: 100, BootInterval: time.Second}, 99 * time.Second, "100 probes"},
 	}
@@ -197,7 +197,7 @@ func TestFault_L1_BootThatGetsOnIsWaitedFor(t *testing.T) {
 				c := &comfy{ready: 45 * time.Minute, talks: func(age time.Duration) bool {
 					return getsOn && age%(9*time.Minute) < 10*time.Second
 				}}
-				g, _, result, exit := watch(t, c, Config{})
+				g, _, result, exit := watch(t, c, Config{BootInterval: time.Second, BootTries: 1 << 30}) // few probes
 				defer exit(nil)
 				ready := make(chan error, 1)
 				go func() {
