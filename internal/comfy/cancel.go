@@ -2,6 +2,7 @@ package comfy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,36 +16,40 @@ const (
 )
 
 // Cancel takes a prompt out of ComfyUI's queue or interrupts it, and returns nil
-// when it is neither pending nor running any more. It never stops another one.
+// when it is neither pending nor running any more, nor on its way to it. It never
+// stops another one.
 //
 // ComfyUI loses interrupts, and nodes that do not look for them go on to their
 // end. So Cancel tries again until ctx ends; then its error says what stood in
 // the way, ErrStillRuns if that was the prompt itself, and only a restart of ComfyUI
 // helps.
-func (c *Client) Cancel(ctx context.Context, id string) error {
-	id = c.wireID(id)
+func (c *Client) Cancel(ctx context.Context, called string) error {
 	seen := false
 	for step := cancelFirst; ; step = min(step+cancelFirst/2, cancelMost) {
+		coming := c.postings.has(called)
+		id := c.wireID(called)
 		err := c.revoke(ctx, id)
 		if err == nil {
 			var at whereabouts
 			at, err = c.find(ctx, id)
 			switch {
 			case err != nil:
-			case at.place == ended, at.place == unknown && seen:
+			case at.place == ended, at.place == unknown && seen && !coming:
 				return nil
+			case at.place == unknown && coming:
+				err = errors.New("its submission has not been answered")
 			case at.place == unknown:
-				// Its submission may still be on its way: look a second time.
+				// A submission that broke off may still be on its way: look a second time.
 				err = ErrLost
 			case at.place == running:
 				err = ErrStillRuns
 			default:
 				err = fmt.Errorf("it is still %s", at.place)
 			}
-			seen = true
+			seen = !coming
 		}
 		if !pause(ctx, step) {
-			return fmt.Errorf("cancel prompt %s: %w: %w", id, context.Cause(ctx), err)
+			return fmt.Errorf("cancel prompt %s: %w: %w", called, context.Cause(ctx), err)
 		}
 	}
 }

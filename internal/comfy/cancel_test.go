@@ -112,3 +112,54 @@ func TestFault_H11_CancelGivesUpWithItsContext(t *testing.T) {
 		<-done
 	})
 }
+
+// A prompt that was given up while its submission is on its way is canceled when it
+// has arrived, not taken for one that does not exist.
+func TestFault_H11_CancelAwaitsTheSubmission(t *testing.T) {
+	faults := comfytest.Faults{{On: "POST /prompt", Delay: 3 * time.Second, Count: 1}}
+	inBubbles(t, faults, func(t *testing.T, p *peer) {
+		prompt := p.prompt(sleepWorkflow(20*time.Second, "poll"))
+		given, giveUp := context.WithCancel(t.Context())
+		done := p.start(given, prompt, nil)
+		synctest.Wait()
+		giveUp()
+		if f := <-done; !errors.Is(f.err, context.Canceled) {
+			t.Errorf("the run returned %v", f.err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := p.Cancel(ctx, prompt.ID); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(5 * time.Second) // of the bubble: it has arrived, whatever Cancel did
+		q, err := p.queue(t.Context())
+		if err != nil || len(q.Running)+len(q.Pending) != 0 {
+			t.Errorf("after the cancel the queue holds %+v, %v", q, err)
+		}
+		if posts := p.posts(); posts != 1 {
+			t.Errorf("%d submissions have arrived, want the one that was on its way", posts)
+		}
+	})
+}
+
+// A submission that is never answered keeps Cancel, and ends with the client.
+func TestCancelOfASubmissionWithoutAnswer(t *testing.T) {
+	faults := comfytest.Faults{{On: "POST /prompt", Delay: time.Hour, Count: 1}}
+	inBubbles(t, faults, func(t *testing.T, p *peer) {
+		prompt := p.prompt(pictureWorkflow)
+		given, giveUp := context.WithCancel(t.Context())
+		done := p.start(given, prompt, nil)
+		synctest.Wait()
+		giveUp()
+		<-done
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := p.Cancel(ctx, prompt.ID); err == nil || !strings.Contains(err.Error(), "its submission has not been answered") {
+			t.Errorf("got %v", err)
+		}
+		p.Reset()
+		if p.postings.has(prompt.ID) {
+			t.Error("the submission to a process that was replaced goes on")
+		}
+	})
+}

@@ -61,6 +61,7 @@ type Client struct {
 	transport *http.Transport
 	http      *http.Client
 	stream    *stream
+	postings  postings
 	answers   atomic.Uint64 // that were no failures of the server's
 
 	// What this ComfyUI turned out to lack, until Reset.
@@ -109,6 +110,7 @@ func New(cfg Config, log *zap.Logger) *Client {
 // calls it when the process was replaced and the runs on the old one have been
 // told to end. It returns when the event socket is closed, within 2 s.
 func (c *Client) Reset() {
+	c.postings.drop(false)
 	c.stream.stop(false)
 	c.transport.CloseIdleConnections()
 	c.lacksJobs.Store(false)
@@ -121,6 +123,7 @@ func (c *Client) Reset() {
 // Close is Reset for good: later runs return ErrClosed. No goroutine of the
 // client is left when it returns.
 func (c *Client) Close() error {
+	c.postings.drop(true)
 	c.stream.stop(true)
 	c.transport.CloseIdleConnections()
 	return nil

@@ -53,19 +53,14 @@ func (s *stream) dial(ctx context.Context) (*websocket.Conn, error) {
 	if err != nil {
 		return nil, refusal(resp, err)
 	}
-	greeted := false
-	defer func() {
-		if !greeted { // it cannot be, or who traces it panics
-			conn.Close()
-		}
-	}()
+	return conn, nil
+}
+
+// greet sends the first message.
+func (s *stream) greet(conn *websocket.Conn) error {
 	s.cfg.Trace("sent", featureFlags)
 	_ = conn.SetWriteDeadline(time.Now().Add(pongWithin))
-	if err := conn.WriteMessage(websocket.TextMessage, featureFlags); err != nil {
-		return nil, err
-	}
-	greeted = true
-	return conn, nil
+	return conn.WriteMessage(websocket.TextMessage, featureFlags)
 }
 
 func refusal(resp *http.Response, err error) error {
@@ -77,10 +72,10 @@ func refusal(resp *http.Response, err error) error {
 }
 
 // serve reads a socket until it breaks, is told to close it, or nobody needs it
-// any more. The socket is closed when it returns, on ComfyUI's side too if that
-// still answers: closed later, it would take its successor along.
+// any more. In the last two cases the socket is closed when it returns, on
+// ComfyUI's side too if that still answers: closed later, it would take its
+// successor along.
 func (s *stream) serve(ctx context.Context, conn *websocket.Conn) error {
-	defer conn.Close()
 	select {
 	case <-s.renew: // meant for the one before
 	default:

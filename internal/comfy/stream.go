@@ -193,6 +193,10 @@ func (s *stream) session(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotOpened, err)
 	}
+	defer conn.Close() // also where a panic follows
+	if err := s.greet(conn); err != nil {
+		return fmt.Errorf("%w: %w", errNotOpened, err)
+	}
 	s.tell(message{event: SocketRegained{}})
 	s.attempted()
 	return s.serve(ctx, conn)

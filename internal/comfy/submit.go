@@ -97,29 +97,24 @@ func (r *run) known(ctx context.Context) (bool, error) {
 
 // post submits the prompt once.
 func (r *run) post(ctx context.Context, body []byte) error {
-	a, err := r.client.exchange(ctx, request{
-		method: http.MethodPost, path: "/prompt", body: body, limit: mediumAnswer, timeout: submitTimeout,
-	})
-	if err != nil {
-		return err
+	var got posted
+	select {
+	case got = <-r.client.post(r.id, body):
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	if a.status == http.StatusBadRequest {
-		return decodeRejection(a.body, r.graph)
+	if got.err != nil {
+		return got.err
 	}
-	var accepted struct {
-		PromptID   string         `json:"prompt_id"`
-		NodeErrors wireNodeErrors `json:"node_errors"`
+	if got.answer.status == http.StatusBadRequest {
+		return decodeRejection(got.answer.body, r.graph)
 	}
-	if err := a.decode(&accepted); err != nil {
-		return err
-	}
-	if id := accepted.PromptID; id != "" && id != r.id {
-		r.client.rename(r.id, id)
+	if id := got.acceptance.PromptID; id != "" && id != r.id {
 		r.client.stream.rename(r.inbox, id)
 		r.id = id
 	}
-	if len(accepted.NodeErrors) > 0 {
-		return r.withdraw(ctx, decodeRejection(a.body, r.graph))
+	if len(got.acceptance.NodeErrors) > 0 {
+		return r.withdraw(ctx, decodeRejection(got.answer.body, r.graph))
 	}
 	return nil
 }

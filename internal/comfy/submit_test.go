@@ -21,6 +21,17 @@ func (p *peer) ran(id string) int {
 	return n
 }
 
+// posts counts the submissions that have arrived.
+func (p *peer) posts() int {
+	n := 0
+	for _, r := range p.Requests() {
+		if r.Method == "POST" && r.Path == "/prompt" {
+			n++
+		}
+	}
+	return n
+}
+
 // A refused workflow fails at once with the node at fault, is not retried, and
 // leaves nothing in the queue.
 func TestFault_H1_RefusedWorkflow(t *testing.T) {
@@ -36,13 +47,7 @@ func TestFault_H1_RefusedWorkflow(t *testing.T) {
 				t.Errorf("%s: %v (%+v), want one node with its class", name, err, rejected)
 			}
 		}
-		submissions := 0
-		for _, r := range p.Requests() {
-			if r.Method == "POST" && r.Path == "/prompt" {
-				submissions++
-			}
-		}
-		if submissions != 3 || len(p.Executions()) != 0 {
+		if submissions := p.posts(); submissions != 3 || len(p.Executions()) != 0 {
 			t.Errorf("3 workflows were submitted %d times and executed %d times", submissions, len(p.Executions()))
 		}
 	})
