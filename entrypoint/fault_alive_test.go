@@ -58,7 +58,7 @@ func TestFault_L4_HalfDeadProcessIsReplaced(t *testing.T) {
 // and killed, and the job at hand runs again on the next one.
 func TestFault_L4_HalfDeadForEverIsReplaced(t *testing.T) {
 	t.Parallel()
-	p := start(t, options{env: with(local, "SIMCOMFY_TEARDOWN", "1h",
+	p := start(t, options{env: with(local, "SIMCOMFY_TEARDOWN", "1h", "COMFY_STOP_GRACE", "200ms",
 		"LIVENESS_INTERVAL", "100ms", "LIVENESS_FAILURES", "2", "LIVENESS_SILENCE", "1s")})
 	p.waitReady()
 	id := p.submit(slow(1, 1))
@@ -80,7 +80,7 @@ func TestFault_L4_HalfDeadForEverIsReplaced(t *testing.T) {
 // hand runs again on the next one.
 func TestFault_L4_BusyButMuteIsReplaced(t *testing.T) {
 	t.Parallel()
-	p := start(t, options{env: with(local, "SIMCOMFY_TEARDOWN", "1h",
+	p := start(t, options{env: with(local, "SIMCOMFY_TEARDOWN", "1h", "COMFY_STOP_GRACE", "200ms",
 		"LIVENESS_INTERVAL", "100ms", "LIVENESS_FAILURES", "2", "LIVENESS_SILENCE", "1h", "LIVENESS_LIMIT", "2s")})
 	p.waitReady()
 	id := p.submit(slow(1, 1))

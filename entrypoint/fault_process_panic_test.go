@@ -73,7 +73,7 @@ func TestFault_P12_PanicWhileAJobRunsIsSurvived(t *testing.T) {
 	p, q := queued(t, runpodtest.Config{Hold: time.Second}, panicDir, dir, "LIVENESS_INTERVAL", "100ms")
 	for i, part := range []string{"observer", "lines", "take", "transitions", "probe"} {
 		id := strconv.Itoa(i)
-		q.Submit(id, slow(2, i))
+		q.Submit(id, slow(1, i))
 		p.waitLine("job taken", `"requestId":"`+id+`"`)
 		breakPart(t, dir, part, 1)
 		if o := ends(t, q, id); o.Status != runpodtest.Completed {

@@ -133,7 +133,7 @@ func dnsAnswer(question []byte, how int, is []netip.Addr) []byte {
 func (n *nameserver) mount(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, "nameserver %v\n", n.addr), 0o644); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, "nameserver %v\noptions timeout:2\n", n.addr), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return "bind " + file + " /etc/resolv.conf"

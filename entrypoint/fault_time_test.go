@@ -57,7 +57,7 @@ func TestFault_T2_NameserverIsSilentOrFails(t *testing.T) {
 	p := atName(t, names, q, front)
 	p.waitReady()
 	before := threads(t, p)
-	names.waitAsked(t, 3) // two at a time, 5 s apart
+	names.waitAsked(t, 3) // two at a time, 2 s apart
 	var health any
 	if code := p.get(p.status+"/healthz", &health); code != http.StatusOK {
 		t.Errorf("/healthz answers %d %v", code, health)

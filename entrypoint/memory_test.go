@@ -75,13 +75,13 @@ func written(runs []comfytest.Execution) (hashes []string) {
 const growth = 16
 
 // An image of 10 MB comes back byte-equal as base64, and memory does not follow
-// its size; nor that of one of 200 MB.
+// its size; nor that of one of 100 MB.
 func TestFault_H6_Base64ResultsDoNotGrowMemory(t *testing.T) {
 	t.Parallel()
 	p := built(t, local)
 	p.job(picture(1))
 	before := p.peak()
-	for _, size := range []int{10_000_000, 200_000_000} {
+	for _, size := range []int{10_000_000, 100_000_000} {
 		id := p.submit(files(1, size, size))
 		if got, want := p.streamed(id), written(p.executions())[0]; got != want {
 			t.Errorf("%d bytes: hash %s, want %s", size, got, want)
