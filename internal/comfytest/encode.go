@@ -79,7 +79,7 @@ func encodeObject(b *bytes.Buffer, o *object) error {
 		}
 		encodeString(b, key)
 		b.WriteString(": ")
-		if err := encodeTo(b, o.vals[key]); err != nil {
+		if err := encodeTo(b, o.vals[i]); err != nil {
 			return err
 		}
 	}

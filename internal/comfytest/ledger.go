@@ -57,18 +57,20 @@ type ledger struct {
 	interrupts int
 	failed     map[string][]time.Time // the requests of the last second, by kind
 	rushed     []string
-	changed    chan struct{}
+	changed    chan struct{} // nil until somebody waits
 }
 
-func newLedger() *ledger { return &ledger{changed: make(chan struct{})} }
+func newLedger() *ledger { return new(ledger) }
 
 // note runs change under the ledger's lock and wakes those who watch.
 func (l *ledger) note(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change()
-	close(l.changed)
-	l.changed = make(chan struct{})
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
 }
 
 func (l *ledger) read(look func()) {
@@ -121,6 +123,9 @@ func (c *Comfy) Interrupts() int {
 func (c *Comfy) Changed() <-chan struct{} {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
+	if c.ledger.changed == nil {
+		c.ledger.changed = make(chan struct{})
+	}
 	return c.ledger.changed
 }
 

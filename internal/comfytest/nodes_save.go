@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"image/png"
 	"io"
+	"sync"
 )
 
 func saveClasses(gen generation) []class {
@@ -63,9 +64,21 @@ func (k *call) framesAt(at *place, p *picture) ([]any, error) {
 }
 
 func encodePNG(w io.Writer, p *picture, frame int) error {
-	e := png.Encoder{CompressionLevel: png.BestSpeed}
+	e := png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &pngBuffers}
 	return e.Encode(w, p.frame(frame))
 }
+
+// pngBuffers are those of encoders that have done their work.
+var pngBuffers encoderBuffers
+
+type encoderBuffers struct{ pool sync.Pool }
+
+func (b *encoderBuffers) Get() *png.EncoderBuffer {
+	buffer, _ := b.pool.Get().(*png.EncoderBuffer)
+	return buffer
+}
+
+func (b *encoderBuffers) Put(buffer *png.EncoderBuffer) { b.pool.Put(buffer) }
 
 func (k *call) saveImages(kind, prefix string) (*result, error) {
 	p, err := k.picture("images")

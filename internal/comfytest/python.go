@@ -50,7 +50,7 @@ func pyRepr(v any) string {
 			if i > 0 {
 				s += ", "
 			}
-			s += pyRepr(key) + ": " + pyRepr(v.vals[key])
+			s += pyRepr(key) + ": " + pyRepr(v.vals[i])
 		}
 		return s + "}"
 	}

@@ -1,6 +1,7 @@
 package comfytest
 
 import (
+	"maps"
 	"slices"
 )
 
@@ -8,24 +9,54 @@ import (
 // dictionaries do. The other values of this package's JSON are []any, string,
 // bool, nil, int, int64, float64 and json.Number.
 type object struct {
-	keys []string
-	vals map[string]any
+	keys   []string
+	vals   []any          // by the places of their keys
+	places map[string]int // of the keys, nil while they are few
 }
+
+// fewKeys are so many that looking at each is quicker than a map.
+const fewKeys = 12
 
 // obj makes an object of keys and values in turn.
 func obj(pairs ...any) *object {
-	o := &object{vals: make(map[string]any, len(pairs)/2)}
+	o := &object{keys: make([]string, 0, len(pairs)/2), vals: make([]any, 0, len(pairs)/2)}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		o.set(pairs[i].(string), pairs[i+1])
 	}
 	return o
 }
 
-func (o *object) set(key string, val any) {
-	if _, ok := o.vals[key]; !ok {
-		o.keys = append(o.keys, key)
+// place is where a key stands, -1 if there is none.
+func (o *object) place(key string) int {
+	if o.places == nil {
+		return slices.Index(o.keys, key)
 	}
-	o.vals[key] = val
+	if i, ok := o.places[key]; ok {
+		return i
+	}
+	return -1
+}
+
+func (o *object) set(key string, val any) {
+	if i := o.place(key); i >= 0 {
+		o.vals[i] = val
+		return
+	}
+	o.keys, o.vals = append(o.keys, key), append(o.vals, val)
+	switch {
+	case o.places != nil:
+		o.places[key] = len(o.keys) - 1
+	case len(o.keys) > fewKeys:
+		o.index()
+	}
+}
+
+// index makes the map of the places.
+func (o *object) index() {
+	o.places = make(map[string]int, 2*len(o.keys))
+	for i, key := range o.keys {
+		o.places[key] = i
+	}
 }
 
 // get returns the value of key, nil if there is none or o is nil.
@@ -33,29 +64,30 @@ func (o *object) get(key string) any {
 	if o == nil {
 		return nil
 	}
-	return o.vals[key]
+	if i := o.place(key); i >= 0 {
+		return o.vals[i]
+	}
+	return nil
 }
 
-func (o *object) has(key string) bool {
-	if o == nil {
-		return false
-	}
-	_, ok := o.vals[key]
-	return ok
-}
+func (o *object) has(key string) bool { return o != nil && o.place(key) >= 0 }
 
 func (o *object) del(key string) {
-	delete(o.vals, key)
-	o.keys = slices.DeleteFunc(o.keys, func(k string) bool { return k == key })
+	i := o.place(key)
+	if i < 0 {
+		return
+	}
+	o.keys, o.vals = slices.Delete(o.keys, i, i+1), slices.Delete(o.vals, i, i+1)
+	if o.places != nil {
+		o.index()
+	}
 }
 
 // clone copies the object itself, not the values in it.
 func (o *object) clone() *object {
 	c := obj()
 	if o != nil {
-		for _, k := range o.keys {
-			c.set(k, o.vals[k])
-		}
+		c.keys, c.vals, c.places = slices.Clone(o.keys), slices.Clone(o.vals), maps.Clone(o.places)
 	}
 	return c
 }
