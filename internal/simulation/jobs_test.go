@@ -131,7 +131,7 @@ func sleepJob(j *plannedJob, r *rand.Rand) {
 
 // longJob outlasts the time for which the queue leaves a job to a silent worker.
 func longJob(j *plannedJob, r *rand.Rand) {
-	j.input = j.slow(lease+time.Duration(1+r.IntN(40))*time.Second, "poll", 20)
+	j.input = j.slow(lease+time.Duration(1+r.IntN(40))*time.Second, "poll", 60)
 	j.completes(1)
 }
 

@@ -24,7 +24,7 @@ const (
 	hurriedStop = 600 * time.Millisecond
 	stall       = 100 * time.Second
 	silence     = 20 * time.Second
-	bootStall   = 20 * time.Second
+	bootStall   = 8 * time.Second
 	lease       = 45 * time.Second
 	hold        = 20 * time.Second
 )

@@ -17,7 +17,7 @@ func (p *pod) newSource() *source {
 		TakeURL: runpod.Template{Name: "TAKE", URL: base + "job-take/$ID"},
 		DoneURL: runpod.Template{Name: "DONE", URL: base + "job-done/$RUNPOD_POD_ID/$ID?gpu=simulated"},
 		PingURL: runpod.Template{Name: "PING", URL: base + "ping/$RUNPOD_POD_ID"},
-		APIKey:  "key", SpoolDir: p.r.dir, WorkerID: p.name, Version: "1.12.0", Dial: p.r.queueLink.dialer(p.host), PollTimeout: 2 * hold, Hurry: p.hurry,
+		APIKey:  "key", SpoolDir: p.r.dir, WorkerID: p.name, Version: "1.12.0", Dial: p.r.queueLink.dialer(p.host), PollTimeout: 2 * hold, ProgressInterval: 4 * time.Second, Hurry: p.hurry,
 	}
 	p.r.weaken.queue(&cfg)
 	c, err := runpod.New(cfg, p.r.log.Named(p.name))
