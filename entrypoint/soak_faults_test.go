@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -63,7 +64,7 @@ const deathSpan = 500 * time.Millisecond
 // faults are those that a pod of this kind can suffer.
 func (k soakPodKind) faults() (some []soakFault) {
 	for _, f := range soakFaults() {
-		if f.needs == nil || f.needs(k) {
+		if (f.needs == nil || f.needs(k)) && strings.Contains(f.name, *soakOnly) {
 			some = append(some, f)
 		}
 	}

@@ -78,7 +78,8 @@ func (s *soak) inject(f *soakFault, j *soakJob) {
 
 // strike sends a signal to ComfyUI. A frozen one is let go on after a while.
 func (s *soak) strike(f *soakFault) bool {
-	pid := s.comfyHostPID()
+	pid, incarnation := s.comfyHostPID(), s.state().Instances[0].Incarnation
+	sent := time.Now()
 	if pid == 0 || syscall.Kill(pid, f.signal) != nil {
 		return false
 	}
@@ -86,7 +87,7 @@ func (s *soak) strike(f *soakFault) bool {
 		<-time.After(f.lasts)
 		return syscall.Kill(pid, syscall.SIGCONT) == nil
 	}
-	s.counts.kills = append(s.counts.kills, time.Now())
+	s.counts.kills = append(s.counts.kills, soakEvent{sent, incarnation})
 	return true
 }
 

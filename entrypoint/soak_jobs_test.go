@@ -186,7 +186,7 @@ func soakSticky(j *soakJob, _ *rand.Rand) {
 // ComfyUI ends.
 func soakFork(j *soakJob, r *rand.Rand) {
 	j.input = simulated("SimFork", fmt.Sprintf(`{"count":%d,"setsid":%v,"hold_stdout":%v,"seed":%d}`,
-		[]int{1, 2, 3, 4, 40}[r.IntN(5)], r.IntN(2) == 0, r.IntN(2) == 0, j.seed()))
+		[]int{1, 2, 3, 4, 20}[r.IntN(5)], r.IntN(2) == 0, r.IntN(2) == 0, j.seed()))
 	j.completes(0)
 }
 
@@ -200,7 +200,7 @@ func soakChatty(j *soakJob, r *rand.Rand) {
 
 // soakHungry makes every ComfyUI that runs it grow until the kernel kills it.
 func soakHungry(j *soakJob, _ *rand.Rand) {
-	j.input = simulated("SimLeak", fmt.Sprintf(`{"mb":%d,"seed":%d}`, 8*soakMemory>>20, j.seed()))
+	j.input = simulated("SimLeak", fmt.Sprintf(`{"mb":%d,"seed":%d}`, 4*soakMemory>>20, j.seed()))
 	j.outcomes, j.deaths = []string{worker.CauseOOMKilled}, 2
 }
 

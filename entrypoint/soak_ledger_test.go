@@ -31,7 +31,7 @@ func (s *soak) turnLedger() (starts, ends map[string][]comfytest.Execution) {
 		into := ends
 		if e.Outcome == comfytest.Running {
 			into = starts
-			s.counts.firsts = append(s.counts.firsts, e.Started)
+			s.counts.firsts = append(s.counts.firsts, soakEvent{Time: e.Started})
 		}
 		into[e.PromptID] = append(into[e.PromptID], e)
 	}

@@ -58,42 +58,50 @@ func (all soakRecoveries) lines() (lines []string) {
 
 // readLog takes incarnations and recoveries from a part of comfyvisor's log.
 func (c *soakCounts) readLog(log string) {
-	exited, running, opened := timesOf(log, "process exited"), timesOf(log, "process running"), timesOf(log, "gate open")
+	exited, running, opened := eventsOf(log, "process exited"), eventsOf(log, "process running"), eventsOf(log, "gate open")
 	c.incarnations += len(running)
-	slices.SortFunc(c.firsts, time.Time.Compare)
+	slices.SortFunc(c.firsts, func(a, b soakEvent) int { return a.Time.Compare(b.Time) })
 	for _, killed := range c.kills {
 		dead := firstAfter(exited, killed)
 		born := firstAfter(running, dead)
 		open := firstAfter(opened, born)
 		post := firstAfter(c.firsts, open)
-		if !post.IsZero() {
-			c.recoveries = append(c.recoveries, soakRecovery{dead.Sub(killed), born.Sub(dead), open.Sub(born), post.Sub(open), open.Sub(killed)})
+		if dead.Incarnation == killed.Incarnation && !post.Time.IsZero() { // else it was dead already
+			c.recoveries = append(c.recoveries, soakRecovery{dead.Sub(killed.Time), born.Sub(dead.Time), open.Sub(born.Time), post.Sub(open.Time), open.Sub(killed.Time)})
 		}
 	}
 	c.kills, c.firsts = nil, nil
 }
 
-// firstAfter is the first time after at, zero if there is none or at is zero.
-func firstAfter(times []time.Time, at time.Time) time.Time {
-	i := slices.IndexFunc(times, func(t time.Time) bool { return t.After(at) })
-	if i < 0 || at.IsZero() {
-		return time.Time{}
-	}
-	return times[i]
+// A soakEvent is something that happened to an incarnation.
+type soakEvent struct {
+	time.Time
+	Incarnation int // 0 where that does not matter
 }
 
-// timesOf are the times of all lines with a message.
-func timesOf(log, message string) (times []time.Time) {
+// firstAfter is the first event after another, zero if there is none or the other is
+// zero.
+func firstAfter(events []soakEvent, at soakEvent) soakEvent {
+	i := slices.IndexFunc(events, func(e soakEvent) bool { return e.After(at.Time) })
+	if i < 0 || at.IsZero() {
+		return soakEvent{}
+	}
+	return events[i]
+}
+
+// eventsOf are those of all lines with a message.
+func eventsOf(log, message string) (events []soakEvent) {
 	for text := range strings.Lines(log) {
 		var line struct {
-			Time    time.Time
-			Message string
+			Time        time.Time
+			Message     string
+			Incarnation int
 		}
 		if strings.Contains(text, message) && json.Unmarshal([]byte(text), &line) == nil && line.Message == message {
-			times = append(times, line.Time)
+			events = append(events, soakEvent{line.Time, line.Incarnation})
 		}
 	}
-	return times
+	return events
 }
 
 func soakQuantile(sorted []time.Duration, q float64) time.Duration {

@@ -20,12 +20,12 @@ type soakCounts struct {
 	outcomes     map[string]int
 	tried        map[string]int // faults by name
 	took         map[string]int // of which had an effect
-	kills        []time.Time    // since the log was read last
+	kills        []soakEvent    // since the log was read last
 	rests        []soakRest
 	backlog      time.Duration // longest time from the last fault to the last end
 	longest      time.Duration // of a zombie
 	recoveries   soakRecoveries
-	firsts       []time.Time // of executions, since the log was read last
+	firsts       []soakEvent // of executions, since the log was read last
 	incarnations int
 	slowest      []soakSlow // the longest first
 	// doubled are jobs that ComfyUI started twice, spoilt those that two deaths failed.

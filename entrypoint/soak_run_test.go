@@ -24,6 +24,7 @@ var (
 	soakPatience = flag.Duration("soak.patience", 2*patience, "longest wait of the soak for an event")
 	soakBlock    = flag.Int("soak.block", 250, "jobs between two moments of rest, in which everything has to be back to where it began")
 	soakFirst    = flag.Bool("soak.first", false, "end the soak at the first failure")
+	soakOnly     = flag.String("soak.only", "", "draw only faults whose names have this in them")
 	soakJSON     = flag.String("soak.json", "", "file for the report of the soak")
 	soakKeep     = flag.String("soak.keep", "", "directory for the logs and ComfyUI's ledgers of the soak")
 )

@@ -49,7 +49,7 @@ const (
 	soakDiskFree = "4"
 	// soakMemory is the limit of a pod with little memory, which the jobs that eat it
 	// up exceed by far.
-	soakMemory = 512 << 20
+	soakMemory = 1 << 30
 )
 
 // intoSpace makes the process the first of a PID namespace that is visible in

@@ -106,7 +106,10 @@ func (l *life) cleanUp() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), cleanUpLimit)
 	defer cancel()
 	for _, a := range l.tried {
-		_, err := touch(ctx, &a.slot.volume, cleanUpLimit, func() (struct{}, error) { return struct{}{}, a.slot.remove(a) })
+		err := withDescriptors(ctx, func() error {
+			_, err := touch(ctx, &a.slot.volume, cleanUpLimit, func() (struct{}, error) { return struct{}{}, a.slot.remove(a) })
+			return err
+		})
 		l.note("remove files", err)
 		a.slot.volume.release(a.id)
 		if a.slot.Gate.Ready() { // a new incarnation has no history of the last

@@ -126,7 +126,10 @@ func localFiles(dir, folder string) ([]string, error) {
 // removeLocal removes what is called name below dir, with all that is in it.
 func removeLocal(dir, name string) error {
 	root, err := openRoot(dir)
-	if err != nil {
+	switch {
+	case noDescriptors(err):
+		return err
+	case err != nil:
 		return nil
 	}
 	defer root.Close()

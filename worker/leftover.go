@@ -23,34 +23,42 @@ const (
 	freshen = leftoverAge / 4
 )
 
-// keepHouse removes what killed pods have left in a slot's directories, one by one
-// so that jobs find their turn in between, and keeps the files of jobs at hand
-// young until ctx ends.
+// keepHouse removes what killed pods have left in a slot's directories, and keeps the
+// files of jobs at hand young, at once and now and then until ctx ends.
 func (w *Worker) keepHouse(ctx context.Context, s *Slot) {
-	list, err := touch(ctx, &s.volume, removeLimit, func() ([]leftover, error) { return s.leftovers(w.inUse), nil })
-	removed := 0
-	for i := range list {
-		n, rerr := touch(ctx, &s.volume, removeLimit, func() (int, error) { return removeLeftovers(list[i:i+1], w.inUse) })
-		removed, err = removed+n, errors.Join(err, rerr)
-		if ctx.Err() != nil {
-			return
-		}
-	}
-	if removed > 0 || err != nil && ctx.Err() == nil {
-		w.log.Info("leftovers of killed pods removed", zap.Int("removed", removed), zap.Error(err))
-	}
 	tick := time.NewTicker(freshen)
 	defer tick.Stop()
 	for {
+		removed, err := w.tidy(ctx, s)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case removed > 0 || err != nil:
+			w.log.Info("leftovers of killed pods removed", zap.Int("removed", removed), zap.Error(err))
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		if _, err := touch(ctx, &s.volume, removeLimit, func() (struct{}, error) { return struct{}{}, s.freshen(time.Now()) }); err != nil && ctx.Err() == nil {
+		if _, err := touch(ctx, &s.volume, removeLimit, func() (struct{}, error) { return struct{}{}, s.freshen(time.Now()) }); err != nil {
 			w.log.Debug("files of jobs at hand grow old", zap.Error(err))
 		}
 	}
+}
+
+// tidy removes old leftovers, one by one so that jobs find their turn in between. It
+// returns how many it removed.
+func (w *Worker) tidy(ctx context.Context, s *Slot) (removed int, err error) {
+	list, err := touch(ctx, &s.volume, removeLimit, func() ([]leftover, error) { return s.leftovers(w.inUse), nil })
+	for i := range list {
+		n, rerr := touch(ctx, &s.volume, removeLimit, func() (int, error) { return removeLeftovers(list[i:i+1], w.inUse) })
+		removed, err = removed+n, errors.Join(err, rerr)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return removed, err
 }
 
 // A leftover is a folder or an input of an attempt that is not running.
