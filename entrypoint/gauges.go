@@ -8,8 +8,13 @@ import (
 	"github.com/comfyvisor/comfyvisor/supervisor"
 )
 
-// sampleEvery is the time between two samples of what is in use.
-const sampleEvery = 5 * time.Second
+// sampleEvery is the time between two samples of what is in use, where a console shows
+// them, and sampleSeldom where they are only in the metrics: a sample reads the table of
+// processes.
+const (
+	sampleEvery  = 5 * time.Second
+	sampleSeldom = 15 * time.Second
+)
 
 // statsLimit bounds the question what a ComfyUI uses of its GPU, so that one
 // which is busy delays nobody's sample.
@@ -18,7 +23,11 @@ const statsLimit = 2 * time.Second
 // sample publishes what is in use, again and again, until ctx ends: also when a
 // ComfyUI has become ready, which can be asked for its GPU from then on.
 func (p *pod) sample(ctx context.Context) error {
-	ticker := time.NewTicker(sampleEvery)
+	every := sampleEvery
+	if p.watch == nil {
+		every = sampleSeldom
+	}
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	gates := p.seen.bus.SubscribeTo(1, func(e event.Event) bool { g, is := e.(event.Gate); return is && g.Open })
 	defer gates.Cancel()

@@ -220,8 +220,6 @@ func (m *Monitor) live(ctx context.Context) error {
 			return err
 		}
 		err := m.probe(ctx, liveProbeTimeout)
-		longest := m.cfg.LiveInterval + liveProbeTimeout
-		silent, mute := life.Tick(longest), voice.Tick(longest)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -233,6 +231,8 @@ func (m *Monitor) live(ctx context.Context) error {
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return m.refused(ctx, err)
 		}
+		longest := m.cfg.LiveInterval + liveProbeTimeout
+		silent, mute := life.Tick(longest), voice.Tick(longest)
 		fails++
 		m.log.Debug("probe failed", zap.Error(err), zap.Int("fails", fails), zap.Duration("silent", silent), zap.Duration("mute", mute))
 		switch {

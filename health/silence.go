@@ -32,5 +32,6 @@ func (s *Silence) Tick(longest time.Duration) time.Duration {
 	return s.total
 }
 
-// Reset begins anew, after a sign of life that activity does not count.
-func (s *Silence) Reset() { s.total = 0 }
+// Reset begins anew, after a sign of life that activity does not count. It does not
+// look at activity, which may be costly.
+func (s *Silence) Reset() { s.total, s.last = 0, time.Now() }
