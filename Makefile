@@ -77,7 +77,7 @@ soak-controls: ## Build the program without each of its defences: the soak has t
 
 .PHONY: bench
 bench: ## Measure everything and write the table of docs/benchmarks.md
-	$(GO) test ./entrypoint -run '^TestBenchmarkTable$$' -count=1 -v -timeout 30m -bench.table -test.benchtime=3s
+	$(GO) test ./entrypoint -run '^$$' -bench '^BenchmarkComfyvisor$$' -benchtime 3s -timeout 30m -bench.table
 	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v /entrypoint$$)
 
 .PHONY: growth

@@ -138,8 +138,15 @@ type launched struct {
 	cmd  *exec.Cmd
 	at   time.Time
 	gate chan time.Time // each opening
-	read chan struct{}
+	read chan struct{}  // closed at the end of its output
+
+	last   []string // lines of its log, once read is closed
+	stderr bytes.Buffer
+	ended  bool
 }
+
+// toldLines is how much of a program's log is told when something is wrong.
+const toldLines = 40
 
 // launch runs comfyvisor with its queue and ComfyUI.
 func (s *stand) launch(post *signpost) *launched {
@@ -160,6 +167,7 @@ func (s *stand) launch(post *signpost) *launched {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
+	p.cmd.Stderr, p.cmd.WaitDelay = &p.stderr, patience
 	p.at = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		s.tb.Fatal(err)
@@ -172,27 +180,52 @@ func (s *stand) launch(post *signpost) *launched {
 			if bytes.Contains(in.Bytes(), []byte(`"gate open"`)) {
 				p.gate <- time.Now()
 			}
+			p.last = append(p.last[max(0, len(p.last)-toldLines+1):], in.Text())
 		}
 	}()
+	s.tb.Cleanup(p.stop) // if what it is measured for has not come
 	return p
 }
 
-// stop ends comfyvisor and forgets that it asked for jobs.
+// stop ends comfyvisor and forgets that it asked for jobs. If something went wrong it
+// tells what comfyvisor said last, its state with it.
 func (p *launched) stop() {
+	if p.ended {
+		return
+	}
+	p.ended = true
+	if p.tb.Failed() {
+		_ = p.cmd.Process.Signal(syscall.SIGUSR1) // it logs its state
+	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	for stopped := false; !stopped; {
+	if !p.silent(patience) {
+		p.tb.Error("comfyvisor was told to stop and did not")
+		_ = p.cmd.Process.Kill()
+		<-p.read
+	}
+	_ = p.cmd.Wait() // the exit code tells nothing here
+	if p.tb.Failed() {
+		p.tb.Logf("comfyvisor said last:\n%s\n%s", strings.Join(p.last, "\n"), &p.stderr)
+	}
+	select {
+	case <-p.queue.asked:
+	default:
+	}
+}
+
+// silent waits for the end of comfyvisor's output.
+func (p *launched) silent(within time.Duration) bool {
+	late := time.After(within)
+	for {
 		select {
 		case <-p.read:
-			stopped = true
+			return true
+		case <-late:
+			return false
 		case <-p.queue.asked:
 		case <-time.After(20 * time.Millisecond):
 			p.queue.CloseClientConnections() // an open poll would be read on for 2 s
 		}
-	}
-	_ = p.cmd.Wait() // the exit code tells nothing here
-	select {
-	case <-p.queue.asked:
-	default:
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -56,18 +57,39 @@ func measurements() []measurement {
 	}
 }
 
+// rowLimit bounds the measurement of one row.
+const rowLimit = 5 * time.Minute
+
 // BenchmarkComfyvisor measures the whole program, and its worker between
-// simulated peers. A part of it is measured by, say, -bench Comfyvisor/gap.
+// simulated peers. A part of it is measured by, say, -bench Comfyvisor/gap. With
+// -bench.table it writes the table of docs/benchmarks.md, if every row was measured.
 func BenchmarkComfyvisor(b *testing.B) {
+	table := "\n" + conditions() + "| | goal | measured | floor | times the floor |\n|---|---:|---:|---:|---:|\n"
 	for _, m := range measurements() {
+		var figures []figure
 		b.Run(m.name, func(b *testing.B) {
-			for _, f := range m.measure(b) {
+			late := time.AfterFunc(rowLimit, func() {
+				debug.SetTraceback("all")
+				panic(fmt.Sprintf("%s is not measured after %v", m.name, rowLimit))
+			})
+			defer late.Stop()
+			figures = m.measure(b)
+			for _, f := range figures {
 				b.ReportMetric(f.ours, f.metric())
 				if f.floor != 0 {
 					b.ReportMetric(f.floor, "floor-"+f.metric())
 				}
 			}
 		})
+		if figures == nil && *benchTable {
+			b.Fatalf("%s was not measured: there is no table", m.name)
+		}
+		for i, f := range figures {
+			table += f.row(m.what, m.goals[i]) + "\n"
+		}
+	}
+	if *benchTable {
+		writeMarked(b, "../docs/benchmarks.md", "measured", table)
 	}
 }
 
@@ -76,37 +98,8 @@ func (f figure) metric() string {
 	return strings.NewReplacer(" ", "-", "'", "").Replace(f.of) + "-" + f.unit
 }
 
-// TestBenchmarkTable writes the table of docs/benchmarks.md. It prints what it
-// measures as lines of Go benchmarks as well, for benchstat.
-func TestBenchmarkTable(t *testing.T) {
-	if !*benchTable {
-		t.Skip("measures only with -bench.table, as make bench does")
-	}
-	var table strings.Builder
-	table.WriteString("\n" + conditions())
-	table.WriteString("| | goal | measured | floor | times the floor |\n|---|---:|---:|---:|---:|\n")
-	for _, m := range measurements() {
-		var figures []figure
-		testing.Benchmark(func(b *testing.B) { figures = m.measure(b) })
-		if figures == nil {
-			t.Fatalf("%s was not measured", m.name)
-		}
-		fmt.Printf("BenchmarkComfyvisor/%s 1", m.name)
-		for _, f := range figures {
-			fmt.Printf(" %g %s", f.ours, f.metric())
-		}
-		fmt.Println()
-		for i, f := range figures {
-			row := f.row(m.what, m.goals[i])
-			t.Log(row)
-			table.WriteString(row + "\n")
-		}
-	}
-	writeMarked(t, "../docs/benchmarks.md", "measured", table.String())
-}
-
 // writeMarked puts text in the place of a document that begins with a mark.
-func writeMarked(t *testing.T, file, mark, text string) {
+func writeMarked(t testing.TB, file, mark, text string) {
 	t.Helper()
 	doc, err := os.ReadFile(file)
 	if err != nil {
