@@ -58,6 +58,24 @@ func TestFault_C7_StrangersAreSpared(t *testing.T) {
 	_ = unix.Kill(pid, unix.SIGKILL)
 }
 
+// A stranger that replaces its program again and again, and has no environment for moments, is never killed for it.
+func TestFault_C7_StrangerBetweenTwoProgramsIsSpared(t *testing.T) {
+	loop := filepath.Join(t.TempDir(), "loop")
+	if err := os.WriteFile(loop, []byte(`exec sh "$0"`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := rigUp(t, sh(Config{}, `(COMFYVISOR_INSTANCE=other setsid sh -c 'echo left $$; exec sh "$0"' "$1" &); exec sleep 1000`, loop))
+	pid := r.pid("left ")
+	r.until(StateRunning)
+	for range 200 {
+		r.reaper.killLeft(noGroup, r.mark())
+	}
+	if !running(pid) {
+		t.Error("a process with somebody else's mark was killed")
+	}
+	_ = unix.Kill(pid, unix.SIGKILL)
+}
+
 // The twin of C7: killing the process and not its group leaves its children behind.
 func TestFault_C7_TwinThatKillsOneProcessLeavesTheRest(t *testing.T) {
 	reaper := runReaper(t)

@@ -38,7 +38,9 @@ func (r *Reaper) clear(ctx context.Context, group int, mark string) error {
 	}
 }
 
-// killLeft sends SIGKILL to what is left of a process, and returns that.
+// killLeft sends SIGKILL to what is left of a process, and returns that. An orphan
+// that is just replacing its program is among it and is spared: whose it is shows
+// only when that is done.
 func (r *Reaper) killLeft(group int, mark string) []procEntry {
 	if group != noGroup {
 		_ = unix.Kill(-group, unix.SIGKILL) // ESRCH: nothing is left of it
@@ -48,11 +50,18 @@ func (r *Reaper) killLeft(group int, mark string) []procEntry {
 	// can have become another process's.
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	left := r.left(processTable(), group, func(pid int) bool { return stranger(pid, mark) })
+	var unsure []procEntry
+	left := r.left(processTable(), group, func(pid int) bool {
+		is, sure := stranger(pid, mark)
+		if !sure {
+			unsure = append(unsure, procEntry{pid: pid})
+		}
+		return is
+	})
 	for _, p := range left {
 		_ = unix.Kill(p.pid, unix.SIGKILL) // ESRCH: it has ended by itself
 	}
-	return left
+	return append(left, unsure...)
 }
 
 // left returns those processes of the table that belong to a process which has
@@ -75,16 +84,32 @@ func (r *Reaper) left(table []procEntry, group int, stranger func(pid int) bool)
 
 // stranger tells whether an orphan comes from elsewhere: another instance, or
 // somebody's shell in this container. Those have an environment without our
-// mark. One that emptied its environment, or hides it, has no such excuse.
-func stranger(pid int, mark string) bool {
-	environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
-	if err != nil || len(environ) == 0 {
-		return false
+// mark. One that emptied its environment, or hides it, has no such excuse. What
+// replaces its program has none to show for a moment: it counts as a stranger for
+// that long, and the answer is not sure.
+func stranger(pid int, mark string) (is, sure bool) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	environ, err := os.ReadFile(filepath.Join(dir, "environ"))
+	if err != nil {
+		return false, true
+	}
+	if len(environ) == 0 {
+		emptied := hasEmptyEnvironment(readStat(filepath.Join(dir, "stat"), make([]byte, 1<<10)))
+		return !emptied, emptied
 	}
 	for variable := range bytes.SplitSeq(environ, []byte{0}) {
 		if string(variable) == mark {
-			return false
+			return false, true
 		}
 	}
-	return true
+	return true, true
+}
+
+// hasEmptyEnvironment tells from a line of /proc/PID/stat whether the environment of
+// the process is there, and nothing in it. The kernel notes where the code of a new
+// program ends after it has put the environment into its place.
+func hasEmptyEnvironment(line []byte) bool {
+	const codeEnd, envStart, envEnd = 24, 47, 48 // the 27th, 50th and 51st field of all, counted from the state
+	fields := bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:])
+	return len(fields) > envEnd && string(fields[codeEnd]) != "0" && bytes.Equal(fields[envStart], fields[envEnd])
 }

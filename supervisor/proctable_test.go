@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -42,6 +43,30 @@ func FuzzParseStat(f *testing.F) {
 			t.Errorf("%+v from %q", p, line)
 		}
 	})
+}
+
+func TestHasEmptyEnvironment(t *testing.T) {
+	line := func(codeEnd, envStart, envEnd int) string {
+		fields := slices.Repeat([]string{"7"}, 50)
+		fields[24], fields[47], fields[48] = fmt.Sprint(codeEnd), fmt.Sprint(envStart), fmt.Sprint(envEnd)
+		return "12 (a) b) " + strings.Join(fields, " ") + "\n"
+	}
+	tests := []struct {
+		name, line string
+		want       bool
+	}{
+		{"an environment", line(4000, 9000, 9500), false},
+		{"nothing in it", line(4000, 9000, 9000), true},
+		{"between two programs", line(0, 0, 0), false},
+		{"it is being put into its place", line(0, 9000, 9000), false},
+		{"the process has ended", "", false},
+		{"a line cut short", "12 (a) S 1 2", false},
+	}
+	for _, tt := range tests {
+		if got := hasEmptyEnvironment([]byte(tt.line)); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
 }
 
 func TestLeft(t *testing.T) {
