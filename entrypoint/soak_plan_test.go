@@ -99,7 +99,7 @@ func (p *soakPlan) next(r *rand.Rand, n int) soakJob {
 // addSteps draws the faults.
 func (p *soakPlan) addSteps(r *rand.Rand, every int) {
 	faults := swarm(p.kind.faults(), r)
-	for i := 1 + r.IntN(every); i < len(p.jobs)-soakCalm; {
+	for i := 1 + r.IntN(every); len(faults) > 0 && i < len(p.jobs)-soakCalm; {
 		f := drawFault(faults, r)
 		for f.again && p.spoilerNear(i) {
 			f = drawFault(faults, r)
