@@ -101,8 +101,12 @@ func (p *soakPlan) addSteps(r *rand.Rand, every int) {
 	faults := swarm(p.kind.faults(), r)
 	for i := 1 + r.IntN(every); len(faults) > 0 && i < len(p.jobs)-soakCalm; {
 		f := drawFault(faults, r)
-		for f.again && p.spoilerNear(i) {
+		for tries := 0; tries < 100 && f.again && p.spoilerNear(i); tries++ {
 			f = drawFault(faults, r)
+		}
+		if f.again && p.spoilerNear(i) { // there are no others
+			i++
+			continue
 		}
 		p.steps = append(p.steps, soakStep{i, time.Duration(r.IntN(80)) * time.Millisecond, f})
 		if f.brief { // it would slow down all that follows
