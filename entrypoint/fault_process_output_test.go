@@ -105,17 +105,7 @@ func TestFault_C1_JobThatEatsThePodsMemory(t *testing.T) {
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Skipf("no memory cgroup of version 1, or no right to make one: %v", err)
 	}
-	t.Cleanup(func() { // runs when the program has ended
-		late := time.After(patience)
-		for tick := time.NewTicker(20 * time.Millisecond); os.Remove(group) != nil; {
-			select {
-			case <-tick.C:
-			case <-late:
-				t.Errorf("cgroup %s stays", group)
-				return
-			}
-		}
-	})
+	t.Cleanup(func() { removeGroup(t, group) }) // runs when the program has ended
 	write := func(name, value string) {
 		if err := os.WriteFile(filepath.Join(group, name), []byte(value), 0o644); err != nil {
 			t.Fatal(err)

@@ -73,7 +73,7 @@ func (k soakPodKind) faults() (some []soakFault) {
 
 func soakFaults() []soakFault {
 	all := []soakFault{
-		soakDeath("kill", 11, syscall.SIGKILL, nil),
+		soakDeath("kill", 18, syscall.SIGKILL, nil),
 		soakDeath("segv", 3, syscall.SIGSEGV, nil),
 		soakDeath("kill, next dies booting", 1, syscall.SIGKILL, &soakAct{Exit: new(1), After: "10ms"}),
 		soakDeath("kill, next boots slowly", 1, syscall.SIGKILL, &soakAct{Boot: "300ms"}),
@@ -81,8 +81,8 @@ func soakFaults() []soakFault {
 		soakOfProcess("block", 2, comfytest.Fault{Do: "block"}, 200*time.Millisecond, 800*time.Millisecond, 0),
 		soakOfProcess("teardown", 1, comfytest.Fault{Do: "teardown", Status: 1}, 0, 0, 1),
 		soakOfProcess("exit 0", 1, comfytest.Fault{Do: "exit"}, 0, 0, 1),
-		{name: "pod: SIGTERM", weight: 7, ends: syscall.SIGTERM, again: true, losses: 1, span: deathSpan},
-		{name: "pod: SIGKILL", weight: 7, ends: syscall.SIGKILL, again: true, losses: 1, span: deathSpan},
+		{name: "pod: SIGTERM", weight: 8, ends: syscall.SIGTERM, again: true, losses: 1, span: deathSpan},
+		{name: "pod: SIGKILL", weight: 8, ends: syscall.SIGKILL, again: true, losses: 1, span: deathSpan},
 		soakOfProcess("wipe history", 1, comfytest.Fault{Do: "wipe"}, 0, 0, 1),
 	}
 	for _, do := range []string{"cut", "close", "silent", "no-end", "twice", "shuffle", "foreign", "garbage", "oversize", "refuse", "reset"} {

@@ -148,17 +148,7 @@ func soakMemoryGroup(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // runs when the pod has ended
-		late := time.After(patience)
-		for tick := time.NewTicker(20 * time.Millisecond); os.Remove(group) != nil; {
-			select {
-			case <-tick.C:
-			case <-late:
-				t.Errorf("cgroup %s stays", group)
-				return
-			}
-		}
-	})
+	t.Cleanup(func() { removeGroup(t, group) })
 	err = errors.Join(err, os.WriteFile(filepath.Join(group, "memory.limit_in_bytes"), fmt.Append(nil, soakMemory), 0o644))
 	if err != nil {
 		t.Fatal(err)
