@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 )
 
@@ -80,8 +79,7 @@ func TestFault_V8_KilledDownloadsLeaveNothing(t *testing.T) {
 	p.waitReady()
 	p.submit(loads(url))
 	<-halfway
-	p.signal(syscall.SIGKILL)
-	p.exit()
+	p.killed()
 	p.nothingDownloaded()
 }
 
