@@ -86,6 +86,25 @@ func TestFault_C3_JobAtHandFailsWithTheCrashLoop(t *testing.T) {
 	checked(t, q)
 }
 
+// A kernel's assertion is told by a line before the node raises it. The process is replaced, and the job that did it twice fails with the node that it is of.
+func TestFault_C10_AssertionOfAKernelNamesItsNode(t *testing.T) {
+	t.Parallel()
+	p, q := queued(t, runpodtest.Config{Hold: hold})
+	p.waitReady()
+	q.Submit("asserts", simulated("SimRaise", `{"exception_type":"torch.AcceleratorError","message":"CUDA error: device-side assert triggered","stderr":"/pytorch/aten/src/ATen/native/cuda/IndexKernel.cu:111: operator(): block: [0,0,0], thread: [0,0,0] Assertion `+"`index < sizes[i]`"+` failed."}`))
+	q.Submit("next", picture(1))
+	if o := ends(t, q, "asserts"); causeOf(o) != "node_failed" || !strings.Contains(o.Error, "node 7") {
+		t.Errorf("asserts: %s %s %s", o.Status, o.Error, o.Output)
+	}
+	if o := ends(t, q, "next"); o.Status != "COMPLETED" {
+		t.Errorf("next: %s %s", o.Status, o.Error)
+	}
+	if in := p.instances(); in[0].Incarnation != 3 {
+		t.Errorf("ComfyUI was started %d times, want 3", in[0].Incarnation)
+	}
+	checked(t, q)
+}
+
 // Two jobs poison the GPU's context one after the other, whatever process they run in: the host is at fault, and the pod ends with 75. The second job fails as gpu_poisoned and may be tried again, the third is left to other pods.
 func TestFault_C10_HostAtFaultEndsThePod(t *testing.T) {
 	t.Parallel()

@@ -50,6 +50,11 @@ func (l *life) try(in input, n int) error {
 		return err
 	}
 	defer leave()
+	defer func() {
+		if l.slot.execute() {
+			<-inside.Done() // no other job gets in before the gate has closed
+		}
+	}()
 	a := newAttempt(l.job.ID, l.w.namesakes.count(l.job.ID, l.job.Handed))
 	a.n, a.slot = n, l.slot
 	l.tried = append(l.tried, a)

@@ -21,7 +21,19 @@ type gpu struct {
 	history gpuerror.History
 	job     string   // that runs, "" for none
 	queued  []string // submitted and not known to run, in ComfyUI's order
+	doomed  *doom    // nil for a process that nothing was decided on
 }
+
+// A doom is the end that a process is about to be given.
+type doom struct {
+	poison error
+	timer  *time.Timer
+}
+
+// raiseNotice is how long a process that is no good any more is left, for the node
+// at work to raise what its lines have told of: the exception names the node, which
+// helps the job's user, and the lines do not.
+const raiseNotice = time.Second
 
 // raised takes what is known to be of a job.
 func (g *gpu) raised(f gpuerror.Finding, job string) gpuerror.Action {
@@ -104,6 +116,7 @@ func (s *Slot) Launched() {
 	s.gpu.mu.Lock()
 	defer s.gpu.mu.Unlock()
 	s.gpu.history = s.gpu.history.Launched()
+	s.gpu.absolve()
 }
 
 // Told takes a line that the process wrote to its standard error. Lines that
@@ -115,10 +128,44 @@ func (s *Slot) Told(line string) {
 	}
 	switch poison := (&poisonError{f}); s.gpu.told(f) {
 	case gpuerror.Relaunch, gpuerror.Rerun:
+		if f.Raises() && s.Running() != "" {
+			s.doom(poison)
+			return
+		}
 		s.Condemn(poison)
 	case gpuerror.GiveUp:
 		s.GiveUp(poison)
 	}
+}
+
+// doom condemns the process when the node at work has had its time to raise.
+func (s *Slot) doom(poison error) {
+	s.gpu.mu.Lock()
+	defer s.gpu.mu.Unlock()
+	if s.gpu.doomed == nil { // each thread of a kernel has its line
+		s.gpu.doomed = &doom{poison, time.AfterFunc(raiseNotice, func() { s.execute() })}
+	}
+}
+
+// execute condemns a doomed process now. It tells whether there was one.
+func (s *Slot) execute() bool {
+	s.gpu.mu.Lock()
+	doomed := s.gpu.absolve()
+	s.gpu.mu.Unlock()
+	if doomed != nil {
+		s.Condemn(doomed.poison)
+	}
+	return doomed != nil
+}
+
+// absolve returns what was decided and undoes it. The lock is held.
+func (g *gpu) absolve() *doom {
+	d := g.doomed
+	if d != nil {
+		d.timer.Stop()
+	}
+	g.doomed = nil
+	return d
 }
 
 // poisonError says that the process's GPU context, or the process, is no good

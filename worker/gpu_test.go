@@ -2,7 +2,10 @@ package worker
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
 )
@@ -56,6 +59,45 @@ func TestLinesOfAJobBehindTheRunningOneBlameNoHost(t *testing.T) {
 	s.Told(line)
 	if condemned != 2 {
 		t.Errorf("condemned %d times, want 2", condemned)
+	}
+}
+
+// The line that a kernel's assertion has failed leaves the node at work a moment to
+// raise it. It is not forgotten, and not held against the next process.
+func TestTheNodeMayRaiseWhatALineTold(t *testing.T) {
+	const line = "/pytorch/aten/src/ATen/native/cuda/IndexKernel.cu:111: operator(): block: [0,0,0], thread: [0,0,0] Assertion `-sizes[i] <= index && index < sizes[i]` failed."
+	for _, tt := range []struct {
+		name       string
+		runs       bool
+		after      func(s *Slot)
+		now, later int64
+	}{
+		{"no job runs", false, func(*Slot) {}, 1, 1},
+		{"nothing is raised", true, func(*Slot) {}, 0, 1},
+		{"the job ends well", true, func(s *Slot) { s.execute() }, 1, 1},
+		{"the process is replaced", true, (*Slot).Launched, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var condemned atomic.Int64
+				s := &Slot{Condemn: func(error) { condemned.Add(1) }, GiveUp: func(reason error) { t.Error(reason) }}
+				s.Launched()
+				if tt.runs {
+					s.gpu.started("a")
+				}
+				for range 32 { // threads of a warp
+					s.Told(line)
+				}
+				tt.after(s)
+				if got := condemned.Load(); got != tt.now {
+					t.Errorf("condemned %d times at once, want %d", got, tt.now)
+				}
+				time.Sleep(2 * raiseNotice)
+				if got := condemned.Load(); got != tt.later {
+					t.Errorf("condemned %d times in the end, want %d", got, tt.later)
+				}
+			})
+		})
 	}
 }
 

@@ -53,7 +53,7 @@
 //	               interrupt), async, gil (nothing is answered), swallow; steps
 //	SimSlowChange  seconds in IS_CHANGED: an interrupt there ends the worker
 //	               of the newer generation
-//	SimRaise       exception_type, message
+//	SimRaise       exception_type, message; stderr: a line before it
 //	SimOOM         message: torch.OutOfMemoryError
 //	SimDie         how: sigkill sigsegv abort sigterm sigint exit:N sys_exit
 //	               keyboardinterrupt bad_ui; when: before_output after_output

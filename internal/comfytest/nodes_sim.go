@@ -19,7 +19,7 @@ func simClasses() []class {
 		return class{name: name, category: "simulator", output: true, inputs: inputs, returns: returns, run: run}
 	}
 	picture := []string{"IMAGE"}
-	raise := sim("SimRaise", picture, raiseError, textIn("exception_type", "ValueError"), textIn("message", "boom"), seedIn(), linkIn("after", "*"))
+	raise := sim("SimRaise", picture, raiseError, textIn("exception_type", "ValueError"), textIn("message", "boom"), textIn("stderr", ""), seedIn(), linkIn("after", "*"))
 	raise.wantsKeys = true
 	oom := sim("SimOOM", picture, raiseOOM, textIn("message", ""), seedIn(), linkIn("after", "*"))
 	env := sim("SimEnv", nil, showEnviron)
@@ -112,6 +112,9 @@ func raiseError(k *call) (*result, error) {
 	kind := k.text("exception_type")
 	if kind == "" {
 		kind = "ValueError"
+	}
+	if line := k.text("stderr"); line != "" {
+		k.c.log.error("%s", line)
 	}
 	return nil, &exception{kind, k.text("message")}
 }
