@@ -62,6 +62,10 @@ fuzz: ## Run every fuzz target, each for T or so many inputs: make fuzz T=10m, m
 docker-test: ## Test the images and compose files in real containers
 	$(GO) test -tags docker ./deploy/dockertest -count=1 -v -timeout 30m
 
+.PHONY: gpu-test
+gpu-test: build ## Test with a real NVIDIA GPU; needs a python3 with PyTorch, aiohttp and CuPy
+	$(GO) test -tags gpu ./deploy/gputest -count=1 -v -timeout 20m
+
 # What the soak runs is the shipped binary; make test has a smaller soak with the
 # race detector besides.
 SOAK    := $(GO) test ./entrypoint -run '^TestSoakJobsSurviveEverything$$' -count=1 -parallel 8 -soak.pods=8 -soak.binary=$(CURDIR)/bin/comfyvisor
