@@ -31,7 +31,7 @@ func described(t *testing.T) map[string][2]string {
 	descs := make(chan *prometheus.Desc, 1024)
 	m.registry.Describe(descs)
 	close(descs)
-	parts := regexp.MustCompile(`^Desc\{fqName: "(comfyvisor_\w+)", help: "(.*)", constLabels: \{\}, variableLabels: \{([^}]*)\}`)
+	parts := regexp.MustCompile(`^Desc\{fqName: "(comfyvisor_\w+)", help: "(.*?)", (?:unit: "[^"]*", )?constLabels: \{\}, variableLabels: \{([^}]*)\}`)
 	all := make(map[string][2]string)
 	for d := range descs {
 		if found := parts.FindStringSubmatch(d.String()); found != nil {
