@@ -131,8 +131,12 @@ func relay(b *testing.B) []figure {
 	}
 }
 
-// idleFor is how long the idle program is watched.
-const idleFor = 5 * time.Second
+// The idle program is watched for idleFor, in which it does all that it does again and
+// again, when it has started since idleAfter.
+const (
+	idleAfter = 3 * time.Second
+	idleFor   = 15 * time.Second
+)
 
 // idle measures memory and processor of the program that waits for jobs.
 func idle(b *testing.B) []figure {
@@ -144,6 +148,7 @@ func idle(b *testing.B) []figure {
 		await(b, post.marks)
 		await(b, p.gate)
 		await(b, s.queue.asked)
+		await(b, time.After(idleAfter))
 		before := p.processor()
 		await(b, time.After(idleFor))
 		busy = append(busy, millis(p.processor()-before)/idleFor.Seconds())

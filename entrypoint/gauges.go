@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/event"
@@ -16,6 +17,10 @@ const (
 	sampleSeldom = 15 * time.Second
 )
 
+// settleFor is how long after its start, and after a ComfyUI has become ready and told
+// of its nodes, the program gives back the memory that this has needed.
+const settleFor = 2 * time.Second
+
 // statsLimit bounds the question what a ComfyUI uses of its GPU, so that one
 // which is busy delays nobody's sample.
 const statsLimit = 2 * time.Second
@@ -29,6 +34,8 @@ func (p *pod) sample(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	settled := time.AfterFunc(settleFor, debug.FreeOSMemory)
+	defer settled.Stop()
 	gates := p.seen.bus.SubscribeTo(1, func(e event.Event) bool { g, is := e.(event.Gate); return is && g.Open })
 	defer gates.Cancel()
 	for {
@@ -36,6 +43,7 @@ func (p *pod) sample(ctx context.Context) error {
 		select {
 		case <-ticker.C:
 		case <-gates.Events():
+			settled.Reset(settleFor)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
