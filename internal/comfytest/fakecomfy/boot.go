@@ -7,7 +7,8 @@ import (
 )
 
 // boot loads everything before the port is bound: it takes the boot time and
-// logs what ComfyUI logs on the way. The act of this start may end it early.
+// logs what ComfyUI logs on the way. The act of this start may end it early; then
+// it does not return without an error, however late a busy machine's timer fires.
 func (p *process) boot() error {
 	if p.sim.act.Print != "" {
 		os.Stderr.WriteString(p.sim.act.Print)
@@ -28,7 +29,7 @@ func (p *process) boot() error {
 			return err
 		}
 	}
-	if p.sim.act.Hang {
+	if p.sim.act.Hang || ending != nil {
 		if err := p.wait(nil, ending); err != nil {
 			return err
 		}
