@@ -18,6 +18,7 @@ import (
 // A comfyui is what the supervisor of one instance starts in place of a process.
 type comfyui struct {
 	r    *run
+	in   *instance
 	dir  string
 	link *link
 	told func(line string) // what is written to the standard error
@@ -27,7 +28,9 @@ type comfyui struct {
 	mu    sync.Mutex
 	boots []*boot // of the next incarnations, those that are out of the ordinary
 	now   *incarnation
-	all   []*incarnation
+	// remembered is the largest history that an incarnation had at its end.
+	remembered int
+	all        []*incarnation
 }
 
 // A boot is how an incarnation starts.
@@ -126,6 +129,7 @@ func (i *incarnation) start() {
 	})
 	i.server, i.served = &http.Server{Handler: i.comfy, ErrorLog: discard}, make(chan struct{})
 	on := i.c.link.listen()
+	i.c.r.listens(i.c.in)
 	i.c.r.wg.Go(func() { defer close(i.served); _ = i.server.Serve(on) })
 }
 
@@ -158,6 +162,7 @@ func (i *incarnation) die(exit supervisor.Exit) {
 		close(i.ended)
 		i.c.r.wg.Go(func() {
 			if comfy != nil {
+				i.c.remembers(comfy.HistorySize())
 				server.Close()
 				comfy.Close()
 				<-served
@@ -224,6 +229,27 @@ func (c *comfyui) executions() (all []comfytest.Execution) {
 		i.mu.Lock()
 		if i.comfy != nil {
 			all = append(all, i.comfy.Executions()...)
+		}
+		i.mu.Unlock()
+	}
+	return all
+}
+
+// remembers takes down how long a history was.
+func (c *comfyui) remembers(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remembered = max(c.remembered, n)
+}
+
+// rushed tells what all incarnations were asked too often.
+func (c *comfyui) rushed() (all []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range c.all {
+		i.mu.Lock()
+		if i.comfy != nil {
+			all = append(all, i.comfy.Rushed()...)
 		}
 		i.mu.Unlock()
 	}

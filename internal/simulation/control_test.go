@@ -37,6 +37,12 @@ func TestSimulationNoticesWhatIsSwitchedOff(t *testing.T) {
 		"the limit of a job is ignored":  {onJob: func(j *job.Job) { j.Timeout = 0 }},
 		"a poisoned process works on":    {onSlot: func(s *worker.Slot) { s.Condemn = func(error) {} }},
 		"no heartbeat tells of the jobs": {onQueue: func(c *runpod.Config) { c.PingInterval = never }},
+		"readiness is seldom asked for":  {onHealth: func(c *health.Config) { c.BootInterval, c.BootTries = 400*time.Millisecond, 1000 }},
+		"a refreshed pod takes more": {onWorker: func(c *worker.Config) {
+			if c.Refresh == worker.RefreshPod {
+				c.Refresh = worker.RefreshNone
+			}
+		}},
 		"a hurried stop leaves the poll": {onQueue: func(c *runpod.Config) { c.Hurry = nil; c.LastRead = time.Hour }},
 	}
 	for name, w := range controls {

@@ -44,6 +44,8 @@ func (r *run) judge() {
 	for _, p := range r.pods {
 		r.judgePod(p)
 	}
+	r.judgePace(ran)
+	r.judgeLoad(ran)
 	for name, calls := range map[string]*rate{"queue": &r.calls, "S3": &r.store.calls} {
 		if most := 20 * len(r.pods); calls.top > most {
 			r.violation("", "the %s refused %d calls within a second", name, calls.top)

@@ -105,6 +105,7 @@ func (p *pod) newInstance(i int) *instance {
 		gate: new(health.Gate), giveUp: make(chan error, 1), r: r, name: fmt.Sprintf("%s/%d", p.name, i),
 		comfyui: &comfyui{r: r, dir: filepath.Join(r.dir, p.name, fmt.Sprint(i)), link: r.newLink(true)},
 	}
+	in.comfyui.in = in
 	log := r.log.Named(in.name)
 	client := comfy.Config{Addr: address.String(), Dial: in.comfyui.link.dialer(p.host), Reconnect: comfy.Reconnect{Attempts: 5, Delay: 3 * time.Second}}
 	r.weaken.client(&client)

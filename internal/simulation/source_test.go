@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/job"
@@ -30,12 +31,14 @@ func (p *pod) newSource() *source {
 // A source is the queue's client, and looks when it is used.
 type source struct {
 	*runpod.Client
-	p *pod
+	p     *pod
+	taken atomic.Int64 // jobs so far
 }
 
 func (s *source) Take(ctx context.Context, n int) ([]job.Job, error) {
-	s.p.r.asked(s.p)
+	s.p.r.asked(s.p, s.taken.Load())
 	jobs, err := s.Client.Take(ctx, n)
+	s.taken.Add(int64(len(jobs)))
 	for i := range jobs {
 		s.p.r.weaken.job(&jobs[i])
 	}

@@ -50,11 +50,25 @@ func (r *run) saw(p *pod, e worker.Event) {
 	}
 }
 
+// What is seen of an instance besides the states of its process.
+const (
+	gateOpen  = "gate open"
+	gateShut  = "gate shut"
+	listening = "listens"
+)
+
+// listens is told when a ComfyUI begins to answer.
+func (r *run) listens(in *instance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, happening{at: time.Now(), in: in, phase: listening})
+}
+
 func (r *run) opened(in *instance) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	in.gateShut = time.Time{}
-	r.events = append(r.events, happening{at: time.Now(), in: in, phase: "gate open"})
+	r.events = append(r.events, happening{at: time.Now(), in: in, phase: gateOpen})
 }
 
 func (r *run) shut(in *instance) {
@@ -63,7 +77,7 @@ func (r *run) shut(in *instance) {
 	if in.gateShut.IsZero() {
 		in.gateShut = time.Now()
 	}
-	r.events = append(r.events, happening{at: time.Now(), in: in, phase: "gate shut"})
+	r.events = append(r.events, happening{at: time.Now(), in: in, phase: gateShut})
 }
 
 func (r *run) moved(in *instance, t supervisor.Transition) {
@@ -89,12 +103,16 @@ func (r *run) shutFor(p *pod) time.Duration {
 }
 
 // asked is told when the worker asks its source for jobs.
-func (r *run) asked(p *pod) {
+// Taken is how many it has had.
+func (r *run) asked(p *pod, taken int64) {
 	p.mu.Lock()
 	stopped := p.stopped
 	p.mu.Unlock()
 	if !stopped.IsZero() && time.Now().After(stopped) {
 		r.violation("", "%s asks for jobs %v after it was told to stop", p.name, time.Since(stopped))
+	}
+	if taken > 0 && r.plan.setup.refresh == worker.RefreshPod {
+		r.violation("", "%s asks for another job, and is to be replaced after each", p.name)
 	}
 	if d := r.shutFor(p); d > 0 {
 		r.violation("", "%s asks for jobs, and none of its ComfyUIs has been ready for %v", p.name, d)
