@@ -27,6 +27,7 @@ func (p *pod) newWorker(store worker.Store, file string, scrub *secret.Scrubber,
 		// is for ComfyUI.
 		Drain: cfg.Watch.StopBudget * 2 / 3, Deliver: cfg.Watch.StopBudget / 6, Hurry: p.hurry,
 		Guard:   func(value string) func() { return scrub.Add(value) },
+		Scrub:   scrub.String,
 		Observe: func(e worker.Event) { p.panics.do("observer", func() { p.seen.job(e) }) },
 		Watched: func() bool { return p.watch != nil && p.watch.Watched() },
 	}, p.log.Named("worker"))

@@ -165,8 +165,13 @@ func soakInvalid(j *soakJob, r *rand.Rand) {
 	j.outcomes, j.tells = []string{worker.CauseInvalid}, true
 }
 
-func soakRaise(j *soakJob, _ *rand.Rand) {
-	j.input = simulated("SimRaise", fmt.Sprintf(`{"message":%q}`, "boom "+j.tag))
+// soakRaise fails in a node, which may tell a key that it was given.
+func soakRaise(j *soakJob, r *rand.Rand) {
+	message := "boom " + j.tag
+	if r.IntN(3) == 0 {
+		message += " with " + soakCanaries()["COMFY_ORG_API_KEY"]
+	}
+	j.input = simulated("SimRaise", fmt.Sprintf(`{"message":%q}`, message))
 	j.outcomes, j.tells = []string{worker.CauseNode}, true
 }
 

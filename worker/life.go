@@ -184,6 +184,7 @@ func (l *life) storeAndReport(ctx context.Context) {
 
 // report tells the source how the job ended, whether that was well or not.
 func (l *life) report(ctx context.Context) {
+	l.failure = scrubbed(l.failure, l.w.cfg.Scrub)
 	r := job.Result{
 		ID: l.job.ID, Output: l.output, Failure: l.failure, Timings: l.timings,
 		Refresh: l.w.cfg.Refresh == RefreshPod,

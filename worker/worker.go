@@ -129,6 +129,9 @@ type Config struct {
 	// Guard keeps a secret that came with a job out of logs and results until
 	// the returned function is called. Nil guards nothing.
 	Guard func(secret string) (forget func())
+	// Scrub takes known secrets out of a text. What a failure tells goes through it:
+	// a node may have put a key that it was given into its error. Nil leaves all.
+	Scrub func(text string) string
 	// Observe is told of every phase of every job. It must not block.
 	Observe func(Event)
 }
