@@ -17,6 +17,8 @@ type Server struct {
 	cfg  Config
 	http *http.Server
 
+	handling sync.RWMutex // held for reading by each handler
+
 	mu    sync.Mutex
 	comfy *Comfy
 	done  chan struct{} // closed when the listener is gone
@@ -34,7 +36,10 @@ func NewServer(tb testing.TB, cfg Config) *Server {
 		tb.Fatalf("listen: %v", err)
 	}
 	s := Serve(l, cfg)
-	tb.Cleanup(s.Close)
+	tb.Cleanup(func() {
+		s.Close()
+		s.idle() // a handler that still writes would keep the directory
+	})
 	return s
 }
 
@@ -60,7 +65,11 @@ func (s *Server) start(l net.Listener) {
 		}
 	}
 	comfy := New(cfg)
-	server.Handler = comfy
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.handling.RLock()
+		defer s.handling.RUnlock()
+		comfy.ServeHTTP(w, r)
+	})
 	done := make(chan struct{})
 	s.mu.Lock()
 	s.http, s.comfy, s.done = server, comfy, done
@@ -107,6 +116,12 @@ func (s *Server) Restart(l net.Listener) error {
 
 // Close ends the simulated process and stops listening.
 func (s *Server) Close() { s.stop() }
+
+// idle returns when no request is being handled any more.
+func (s *Server) idle() {
+	s.handling.Lock()
+	defer s.handling.Unlock()
+}
 
 func (s *Server) stop() {
 	s.mu.Lock()
