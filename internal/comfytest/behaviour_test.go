@@ -77,9 +77,9 @@ func TestCacheCanBeOffAndCanOutliveAPrompt(t *testing.T) {
 
 func TestInterrupt(t *testing.T) {
 	sleep := func(mode string) string {
-		return `{"1":{"class_type":"SimSleep","inputs":{"seconds":0.3,"steps":30,"mode":"` + mode + `"}},"2":{"class_type":"SaveImage","inputs":{"images":["1",0],"filename_prefix":"i"}}}`
+		return `{"1":{"class_type":"SimSleep","inputs":{"seconds":1,"steps":100,"mode":"` + mode + `"}},"2":{"class_type":"SaveImage","inputs":{"images":["1",0],"filename_prefix":"i"}}}`
 	}
-	last := `{"1":{"class_type":"SimSleep","inputs":{"seconds":0.3,"mode":"sleep"}}}`
+	last := `{"1":{"class_type":"SimSleep","inputs":{"seconds":1,"mode":"sleep"}}}`
 	tests := []struct {
 		name, version, workflow string
 		at, want                string // node of the interruption
@@ -98,7 +98,7 @@ func TestInterrupt(t *testing.T) {
 			c := newClient(t, s.URL).connect("A")
 			c.do("POST", "/interrupt", nil) // idle: the flag is cleared by the next run
 			id := c.prompt(tt.workflow)
-			c.until(func(m message) bool { return m.Type == "executing" })
+			await(t, s, func() bool { all := s.Executions(); return len(all) == 1 && len(all[0].Nodes) == 1 })
 			c.do("POST", "/interrupt", map[string]string{"prompt_id": "another"})
 			c.do("POST", "/interrupt", map[string]string{"prompt_id": id})
 			all := c.untilEnd(id)

@@ -99,7 +99,6 @@ func (r *run) node(id string) error {
 		c.mu.Unlock()
 		r.tell("executing", obj("node", id, "display_node", id, "prompt_id", r.p.id), false)
 	}
-	c.ledger.note(func() { r.p.execution.Nodes = append(r.p.execution.Nodes, id) })
 	res, err := r.call(id)
 	if err != nil {
 		return r.fail(id, err)
@@ -139,6 +138,7 @@ func (r *run) call(id string) (*result, error) {
 	if r.c.interrupted.Swap(false) {
 		return nil, errInterrupted
 	}
+	r.c.ledger.note(func() { r.p.execution.Nodes = append(r.p.execution.Nodes, id) })
 	if !r.c.sleep(r.c.ctx, r.c.cfg.NodeDelay) {
 		return nil, errProcessEnded
 	}
