@@ -157,7 +157,7 @@ func (c *cursor) elements(end int64, visit func(id uint64, end int64)) {
 	for !c.ended() && c.at < end {
 		id := c.varint(false)
 		size := int64(c.varint(true))
-		if c.ended() || id == idCluster { // the film itself
+		if c.ended() || c.at > end || id == idCluster { // the film itself
 			return
 		}
 		stop := end
