@@ -17,7 +17,9 @@ func (r *run) judgeLoad(ran map[string][]execution) {
 	}
 	// It looks as if ComfyUI had replaced its program, and leaves the prompts of
 	// before in its queue.
-	rebooted := r.hasFiredAny("comfy refuses")
+	// And what was submitted on a line that is dark arrives when its job has long been
+	// given up.
+	behind := r.hasFiredAny("comfy refuses", "comfy dark")
 	for _, p := range r.pods {
 		for _, in := range p.instances {
 			for _, rushed := range in.comfyui.rushed() {
@@ -26,7 +28,7 @@ func (r *run) judgeLoad(ran map[string][]execution) {
 			if p.killed.IsZero() && in.comfyui.remembered > historyMost {
 				r.violation("", "%s remembers %d prompts", in.name, in.comfyui.remembered)
 			}
-			if n := crowd(ran, in); n > most && !rebooted {
+			if n := crowd(ran, in); n > most && !behind {
 				r.violation("", "%s had %d prompts at once, want %d at most", in.name, n, most)
 			}
 		}
