@@ -15,28 +15,24 @@ import (
 )
 
 // oomKills is how many processes the kernel has to kill. After about one in ten
-// it takes the supervisor too, if there is no decoy.
+// it takes the supervisor too, if there are no decoys.
 const oomKills = 10
 
 // oomMany joins a memory cgroup and supervises a process that eats it up, so
-// many times, while it asks for pages all the time itself. The argument is whether
-// there is a decoy, how many times, and the cgroup.
+// many times, while it asks for pages all the time itself. The argument is how many
+// decoys there are, how many times, and the cgroup.
 func oomMany(arg string) {
-	var decoy bool
-	var kills int
+	var decoys, kills int
 	var dir string
-	if _, err := fmt.Sscan(arg, &decoy, &kills, &dir); err != nil {
+	if _, err := fmt.Sscan(arg, &decoys, &kills, &dir); err != nil {
 		panic(err)
 	}
 	join(dir)
 	reaper := NewReaper(zap.NewNop())
 	ctx, cancel := context.WithCancel(context.Background())
 	var beside sync.WaitGroup
-	members := 1
-	if decoy {
-		members++
-		beside.Go(func() { _ = reaper.Decoy(ctx, 500, "/bin/sh", "-c", "read nothing") })
-	}
+	members := 1 + decoys
+	beside.Go(func() { _ = reaper.Decoys(ctx, decoys, 500, "/bin/sh", "-c", "read nothing") })
 	awaitMembers(dir, members)
 	beside.Go(func() { wantPages(ctx) })
 	cfg := as(Config{Policy: quick(), OOMScoreAdj: 500}, "eat")
@@ -83,7 +79,7 @@ func oomLimit(t *testing.T) string {
 
 // The kernel kills the process when memory runs out, and never the supervisor, although that asks for memory all the time: while the dead process's is not free yet, a decoy goes in its place.
 func TestFault_C1_DecoyDiesInOurPlace(t *testing.T) {
-	out, err := reexec(t, fmt.Sprint("oom-many true ", oomKills, " ", oomLimit(t)))
+	out, err := reexec(t, fmt.Sprint("oom-many 3 ", oomKills, " ", oomLimit(t)))
 	if err != nil {
 		t.Fatalf("the supervisor died: %v\n%s", err, out)
 	}
@@ -94,7 +90,7 @@ func TestFault_C1_DecoyDiesInOurPlace(t *testing.T) {
 
 // The twin: without the decoy the kernel takes the supervisor too, although the process has the higher score and nearly all of the memory.
 func TestFault_C1_TwinUnsparedSupervisorDies(t *testing.T) {
-	_, err := reexec(t, fmt.Sprint("oom-many false ", 100*oomKills, " ", oomLimit(t)))
+	_, err := reexec(t, fmt.Sprint("oom-many 0 ", 100*oomKills, " ", oomLimit(t)))
 	if err == nil {
 		t.Errorf("the supervisor survived %d kills", 100*oomKills)
 	}

@@ -7,30 +7,42 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// Decoy keeps a small process running until ctx ends, which the out-of-memory
+// Decoys keeps small processes running until ctx ends, which the out-of-memory
 // killer finds before this program when the process proper has been killed
-// already. It has to end when its standard input does. Its score is raised as that
-// of the process is, which is larger and so comes first.
+// already. They have to end when their standard input does. Their score is raised as
+// that of the process is, which is larger and so comes first.
 //
 // To be small and to have the lower score is not enough: for the milliseconds
 // in which the kernel frees the memory of a process that it has killed, the
 // process counts no more and its memory still does. Whoever asks for a page then
-// makes the kernel kill once more, and without a decoy nobody else is there. To be
-// never taken at all (a score of -1000) needs CAP_SYS_RESOURCE, which containers
-// do not have.
-func (r *Reaper) Decoy(ctx context.Context, raise int, path string, args ...string) error {
+// makes the kernel kill once more, and without a decoy nobody else is there. On a
+// busy machine the first decoy's end may come before that memory is free, so that the
+// next has to go. To be never taken at all (a score of -1000) needs
+// CAP_SYS_RESOURCE, which containers do not have.
+func (r *Reaper) Decoys(ctx context.Context, count, raise int, path string, args ...string) error {
+	var all sync.WaitGroup
+	for range count {
+		all.Go(func() { r.keepDecoy(ctx, raise, path, args) })
+	}
+	all.Wait()
+	return ctx.Err()
+}
+
+// keepDecoy keeps one of them running.
+func (r *Reaper) keepDecoy(ctx context.Context, raise int, path string, args []string) {
 	delay := decoyDelay
 	for {
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		}
 		delay = decoyDelay
 		if err := r.decoy(ctx, raise, path, args); err != nil {
