@@ -225,7 +225,7 @@ func TestFault_P1_StopFinishesTheJobAtHand(t *testing.T) {
 // abandoned before ComfyUI is stopped, and the program ends with 143 in time.
 func TestFault_P1_StopReportsTheJobThatIsTooLong(t *testing.T) {
 	t.Parallel()
-	p, q := queued(t, runpodtest.Config{Hold: time.Minute}, "STOP_BUDGET", "3s", "COMFY_STOP_GRACE", "1s")
+	p, q := queued(t, runpodtest.Config{Hold: time.Minute}, "STOP_BUDGET", "6s", "COMFY_STOP_GRACE", "1s")
 	q.Submit("a", slow(600, 1))
 	p.waitLine("got prompt")
 	p.signal(syscall.SIGTERM)
