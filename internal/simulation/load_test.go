@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -17,9 +18,15 @@ func (r *run) judgeLoad(ran map[string][]execution) {
 	}
 	// It looks as if ComfyUI had replaced its program, and leaves the prompts of
 	// before in its queue.
-	// And what was submitted on a line that is dark arrives when its job has long been
-	// given up.
-	behind := r.hasFiredAny("comfy refuses", "comfy dark")
+	rebooted := r.hasFiredAny("comfy refuses")
+	// The prompt of a job that was given up goes when ComfyUI answers again, and the next
+	// job does not wait for that.
+	kept := maps.Clone(ran)
+	for _, j := range r.plan.jobs {
+		if j.stopAfter > 0 || j.limit > 0 {
+			delete(kept, j.id)
+		}
+	}
 	for _, p := range r.pods {
 		for _, in := range p.instances {
 			for _, rushed := range in.comfyui.rushed() {
@@ -28,7 +35,7 @@ func (r *run) judgeLoad(ran map[string][]execution) {
 			if p.killed.IsZero() && in.comfyui.remembered > historyMost {
 				r.violation("", "%s remembers %d prompts", in.name, in.comfyui.remembered)
 			}
-			if n := crowd(ran, in); n > most && !behind {
+			if n := crowd(kept, in); n > most && !rebooted {
 				r.violation("", "%s had %d prompts at once, want %d at most", in.name, n, most)
 			}
 		}
