@@ -216,6 +216,8 @@ func TestFault_H7_OutputThatGrowsIsNotDelivered(t *testing.T) {
 	q.Submit("a", files(1, 10_000, 1))
 	ledgered(t, q, "the result is refused", func(l runpodtest.Ledger) bool { return l.Faults[runpodtest.Done] > 0 })
 	grow(t, p)
+	before := q.Ledger().Faults[runpodtest.Done]
+	ledgered(t, q, "a try has begun after that", func(l runpodtest.Ledger) bool { return l.Faults[runpodtest.Done] >= before+2 })
 	q.Heal()
 	o := ends(t, q, "a")
 	if o.Status != runpodtest.Failed || causeOf(o) != "result_unreadable" || !strings.Contains(string(o.Output), `"retryable":true`) {
