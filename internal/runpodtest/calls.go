@@ -13,6 +13,11 @@ import (
 // take hands out jobs, or waits for one.
 func (q *Queue) take(r request) reply {
 	end := time.Now().Add(q.cfg.Hold)
+	q.mu.Lock()
+	if q.gone[r.worker] { // now, and not while an earlier call whose line has died is held
+		q.violation("worker %s: takes after it asked to be stopped", r.worker)
+	}
+	q.mu.Unlock()
 	for {
 		q.mu.Lock()
 		q.expire()
@@ -47,9 +52,6 @@ func (q *Queue) take(r request) reply {
 func (q *Queue) tryTake(r request, last bool) reply {
 	if r.Context().Err() != nil {
 		return reply{}
-	}
-	if q.gone[r.worker] {
-		q.violation("worker %s: takes after it asked to be stopped", r.worker)
 	}
 	if q.cfg.Waverless && !q.pinged[r.worker] {
 		return reply{status: http.StatusInternalServerError, body: []byte(`{"error":"worker not found"}`)}
