@@ -2,7 +2,9 @@ package comfy
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -11,9 +13,13 @@ import (
 // got the prompt, which it would else execute for nobody.
 type postings struct {
 	mu     sync.Mutex
-	open   map[string]context.CancelFunc // by prompt id, as the caller knows it
+	open   map[string]posting // by prompt id, as the caller knows it
 	closed bool
-	all    sync.WaitGroup
+}
+
+type posting struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
 }
 
 // posted is what came of a submission.
@@ -69,18 +75,17 @@ func (p *postings) begin(id string, cancel context.CancelFunc) bool {
 		return false
 	}
 	if p.open == nil {
-		p.open = make(map[string]context.CancelFunc)
+		p.open = make(map[string]posting)
 	}
-	p.open[id] = cancel
-	p.all.Add(1)
+	p.open[id] = posting{cancel, make(chan struct{})}
 	return true
 }
 
 func (p *postings) end(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	close(p.open[id].ended)
 	delete(p.open, id)
-	p.all.Done()
 }
 
 // has tells whether ComfyUI may still be about to learn of the prompt.
@@ -96,9 +101,12 @@ func (p *postings) has(id string) bool {
 func (p *postings) drop(closed bool) {
 	p.mu.Lock()
 	p.closed = p.closed || closed
-	for _, cancel := range p.open {
-		cancel()
-	}
+	all := slices.Collect(maps.Values(p.open))
 	p.mu.Unlock()
-	p.all.Wait()
+	for _, one := range all {
+		one.cancel()
+	}
+	for _, one := range all {
+		<-one.ended
+	}
 }
