@@ -76,7 +76,9 @@ func (r *run) sight(j *plannedJob, ran map[string][]execution) sight {
 	return s
 }
 
-// deathNews is how long after the end of a ComfyUI a job may still be given to it.
+// deathNews is how long after the end of a ComfyUI a job may still be given to it, and
+// how long before it jobs are taken from one that is being stopped: with two ComfyUIs
+// they may have run on the other by then.
 const deathNews = 100 * time.Millisecond
 
 // lossesOf counts what a job may have lost between its first hand-out and its end.
@@ -89,7 +91,7 @@ func (r *run) lossesOf(s *sight) {
 	for _, p := range r.pods {
 		for _, in := range p.instances {
 			for _, e := range in.comfyui.exits() {
-				if during(e.At, e.At.Add(deathNews)) {
+				if during(e.At.Add(-deathNews), e.At.Add(deathNews)) {
 					s.losses++
 				}
 			}
