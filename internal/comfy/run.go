@@ -212,6 +212,7 @@ func (r *run) awaitFrames(ctx context.Context) {
 // finish makes the outcome of what the history and the events told.
 func (r *run) finish(entry *historyEntry) (*Outcome, error) {
 	r.handleAll()
+	r.start() // the events that told of it may have come after those of the end, or never
 	r.work("", time.Now())
 	if !r.lost && r.pace.deaf(time.Now()) {
 		signal(r.client.stream.renew)
