@@ -90,18 +90,8 @@ func TestMemoryIsFreeAfterAKill(t *testing.T) {
 			t.Errorf("round %d: %s %s", round, r.Status, r.Error)
 		}
 		kill(t, after.PID) // it keeps the memory
-		p.awaitNext(after)
+		p.awaitReady(after.PID)
 	}
-}
-
-func (p *pod) awaitNext(before comfy) {
-	p.t.Helper()
-	for begun := time.Now(); time.Since(begun) < bootLimit; {
-		if s, err := p.state(); err == nil && s.Ready && s.PID != before.PID {
-			return
-		}
-	}
-	p.t.Fatalf("no new ComfyUI within %v", bootLimit)
 }
 
 // Many jobs, among them poisonous ones and ones that ask for too much, and a kill now

@@ -23,7 +23,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,7 +63,7 @@ func start(t *testing.T, extra ...string) *pod {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.end)
-	p.awaitReady()
+	p.awaitReady(0)
 	return p
 }
 
@@ -77,20 +76,21 @@ func (p *pod) end() {
 	p.log.Close()
 }
 
-func (p *pod) awaitReady() {
+// awaitReady waits for a ComfyUI that takes jobs and is another process than before.
+func (p *pod) awaitReady(before int) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), bootLimit)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if s, err := p.state(); err == nil && s.Ready {
+		if s, err := p.state(); err == nil && s.Ready && s.PID != before {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			p.t.Fatalf("ComfyUI was not ready within %v; see %s", bootLimit, p.log.Name())
+			p.t.Fatalf("no new ComfyUI was ready within %v; see %s", bootLimit, p.log.Name())
 		}
 	}
 }
@@ -125,13 +125,12 @@ func (p *pod) comfy() comfy {
 	return s
 }
 
-// end of a job, as RunPod's API tells it.
+// A result is the end of a job, as RunPod's API tells it.
 type result struct {
 	Status string
 	Error  string
 	Output struct {
 		Images []struct{ Data string }
-		Text   json.RawMessage `json:"values"`
 	}
 }
 
@@ -254,6 +253,6 @@ func create(t *testing.T, name string) *os.File {
 func kill(t *testing.T, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal("kill " + strconv.Itoa(pid) + ": " + err.Error())
+		t.Fatalf("kill %d: %v", pid, err)
 	}
 }

@@ -75,19 +75,23 @@ def stack_overflow():
          + KERNEL + "void f(int n, int *p) { *p = g(n); }", _one(), cupy.zeros(1, dtype=cupy.int32))
 
 
-def triton_illegal_address():
-    import tempfile
+def _triton(source):
+    """The kernel f of a program: Triton reads it from a file."""
     import importlib.util
-    source = ("import triton\nimport triton.language as tl\n"
-              "@triton.jit\ndef far(p):\n    tl.store(p + 4000000000000, 1.0)\n")
-    path = os.path.join(tempfile.mkdtemp(), "far.py")
+    import tempfile
+    path = os.path.join(tempfile.mkdtemp(), "kernel.py")
     with open(path, "w") as f:
-        f.write(source)
-    spec = importlib.util.spec_from_file_location("far", path)
+        f.write("import triton\nimport triton.language as tl\n@triton.jit\n" + source)
+    spec = importlib.util.spec_from_file_location("kernel", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module.f
+
+
+def triton_illegal_address():
     import torch
-    module.far[(1,)](torch.zeros(8, device="cuda"))
+    f = _triton("def f(p):\n    tl.store(p + 4000000000000, 1.0)\n")
+    f[(1,)](torch.zeros(8, device="cuda"))
     _sync()
 
 
@@ -207,20 +211,11 @@ def sync_while_capturing():
 
 
 def triton_out_of_shared_memory():
-    import tempfile
-    import importlib.util
-    source = ("import triton\nimport triton.language as tl\n"
-              "@triton.jit\ndef wide(p, N: tl.constexpr):\n"
-              "    r = tl.arange(0, N)\n    q = p + r[:, None] * N + r[None, :]\n"
-              "    a = tl.load(q)\n    tl.store(q, tl.dot(a, a).to(tl.float16))\n")
-    path = os.path.join(tempfile.mkdtemp(), "wide.py")
-    with open(path, "w") as f:
-        f.write(source)
-    spec = importlib.util.spec_from_file_location("wide", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     import torch
-    module.wide[(1,)](torch.zeros(256, 256, device="cuda", dtype=torch.float16), 256, num_warps=4)
+    f = _triton("def f(p, N: tl.constexpr):\n"
+                "    r = tl.arange(0, N)\n    q = p + r[:, None] * N + r[None, :]\n"
+                "    a = tl.load(q)\n    tl.store(q, tl.dot(a, a).to(tl.float16))\n")
+    f[(1,)](torch.zeros(256, 256, device="cuda", dtype=torch.float16), 256, num_warps=4)
     _sync()
 
 
