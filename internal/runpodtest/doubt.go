@@ -1,6 +1,9 @@
 package runpodtest
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A span is a stretch of time.
 type span struct{ from, to time.Time }
@@ -31,10 +34,5 @@ func (q *Queue) Doubtful(at time.Time) bool {
 }
 
 func (q *Queue) doubtful(at time.Time) bool {
-	for _, s := range q.doubts {
-		if s.has(at) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(q.doubts, func(s span) bool { return s.has(at) })
 }
