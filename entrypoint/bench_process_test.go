@@ -45,9 +45,7 @@ func newSignpost(tb testing.TB, s *stand, body string) *signpost {
 	}
 	text := fmt.Sprintf("#!/bin/sh\necho $$ >%s\n%s\nexec %s 127.0.0.1:%s %s\n",
 		post.pipe, strings.ReplaceAll(body, "SIGNPOST", post.pipe), buildSource(tb, "relay", relaySource), post.port, s.comfy.Addr)
-	if err := os.WriteFile(post.script, []byte(text), 0o755); err != nil {
-		tb.Fatal(err)
-	}
+	writeScript(tb, post.script, text)
 	post.read(tb)
 	return post
 }

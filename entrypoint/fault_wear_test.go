@@ -30,9 +30,7 @@ func confined(t *testing.T, limit int, env map[string]string) *program {
 	}
 	script := filepath.Join(t.TempDir(), "comfyvisor")
 	text := fmt.Sprintf("#!/bin/sh\necho 0 >%s/cgroup.procs\nexec %s \"$@\"\n", group, binary)
-	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeScript(t, script, text)
 	return start(t, options{env: env, binary: script})
 }
 

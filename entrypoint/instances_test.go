@@ -147,9 +147,7 @@ func wrapped(t *testing.T, script string) string {
 	}
 	text := fmt.Sprintf("#!/bin/sh\nport=$(echo \"$*\" | sed 's/.*--port \\([0-9]*\\).*/\\1/')\n%s\nexec %s --base-directory %s \"$@\"\n", script, fake, dir)
 	file := filepath.Join(dir, "start")
-	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeScript(t, file, text)
 	return file
 }
 

@@ -51,6 +51,19 @@ func build(name, pkg string) (string, error) {
 	return file, nil
 }
 
+// writeScript makes a program of a text. A child that is forked while its file is
+// open for writing would keep that open until it starts its own program, and nobody
+// can start the file meanwhile (ETXTBSY); so none is forked.
+func writeScript(tb testing.TB, file, text string) {
+	tb.Helper()
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(file, []byte(text), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // A program is comfyvisor as a process of its own, with a simulated ComfyUI.
 type program struct {
 	t   *testing.T

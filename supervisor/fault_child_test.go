@@ -56,7 +56,10 @@ func TestFault_C5_NotExecutable(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		syscall.ForkLock.RLock() // a child forked now would keep it open for writing, and nobody could start it (ETXTBSY)
+		err := os.WriteFile(path, []byte(content), mode)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 		return path
