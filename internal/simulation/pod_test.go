@@ -50,8 +50,9 @@ type pod struct {
 	killed  time.Time
 	rushed  time.Time // when it was to stop at once
 	ended   time.Time
-	verdict error // what ended it
-	drained error // what the worker returned
+	hangups []time.Time // when polls were closed for which there was no lane any more
+	verdict error       // what ended it
+	drained error       // what the worker returned
 	over    chan struct{}
 }
 
@@ -252,6 +253,19 @@ func (p *pod) stop() {
 		p.mu.Unlock()
 		close(p.stopping)
 	})
+}
+
+// lastRead is how long a poll is read on that is no longer wanted.
+const lastRead = 2 * time.Second
+
+// hungUp is told that a poll was closed, which was withdrawn a while ago. Only one
+// that was read on for as long as it has to be may cost a job that is on its way.
+func (p *pod) hungUp(withdrawn time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(withdrawn) >= lastRead || !p.rushed.IsZero() {
+		p.hangups = append(p.hangups, time.Now())
+	}
 }
 
 // kill is the end of the whole pod at once: nothing that it does from here on is

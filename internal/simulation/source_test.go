@@ -37,7 +37,12 @@ type source struct {
 
 func (s *source) Take(ctx context.Context, n int) ([]job.Job, error) {
 	s.p.r.asked(s.p, s.taken.Load())
+	withdrawn := make(chan time.Time, 1)
+	unused := context.AfterFunc(ctx, func() { withdrawn <- time.Now() })
 	jobs, err := s.Client.Take(ctx, n)
+	if !unused() && len(jobs) == 0 {
+		s.p.hungUp(<-withdrawn)
+	}
 	s.taken.Add(int64(len(jobs)))
 	for i := range jobs {
 		s.p.r.weaken.job(&jobs[i])

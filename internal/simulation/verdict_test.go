@@ -98,14 +98,13 @@ func (r *run) mayGiveUp() bool {
 	return n >= 2
 }
 
-// overtaken tells whether the answer to a poll was on its way when the pod ended
-// its last poll, as it does 2 s after SIGTERM, or at once in a hurry.
+// overtaken tells whether the answer to a poll was on its way when the pod closed
+// that poll, as it does 2 s after it has no ComfyUI or SIGTERM, or at once in a
+// hurry. Such a job comes again when its lease is over.
 func (r *run) overtaken(p *pod, handout time.Time) bool {
-	end := p.stopped.Add(2 * time.Second)
-	if !p.rushed.IsZero() && p.rushed.Before(end) {
-		end = p.rushed
-	}
-	return !p.stopped.IsZero() && !handout.After(end) && end.Sub(handout) <= r.plan.setup.latency
+	return slices.ContainsFunc(p.hangups, func(closed time.Time) bool {
+		return !handout.After(closed) && closed.Sub(handout) <= r.plan.setup.latency
+	})
 }
 
 // judgeExits looks why processes were ended that had not ended by themselves.

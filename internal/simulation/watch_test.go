@@ -120,8 +120,8 @@ func (r *run) asked(p *pod, taken int64) {
 }
 
 // pollGrace is how long after the last ComfyUI has ended a poll may arrive that
-// was on its way: it is read on for 2 s.
-const pollGrace = 2200 * time.Millisecond
+// was on its way.
+const pollGrace = lastRead + 200*time.Millisecond
 
 // polled is told when a poll for jobs has come to the queue.
 func (r *run) polled(worker string) {
