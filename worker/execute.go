@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"sync/atomic"
 	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
@@ -31,7 +30,6 @@ type watch struct {
 	life    *life
 	meter   *meter
 	attempt int
-	events  atomic.Uint64
 	queued  time.Time
 	started time.Time
 	shown   time.Time     // the last preview for the source
@@ -44,7 +42,7 @@ type watch struct {
 
 // see is called by the client for each event of the prompt, one at a time.
 func (w *watch) see(e comfy.Event) {
-	w.events.Add(1)
+	w.life.slot.events.Add(1)
 	switch e := e.(type) {
 	case comfy.Queued:
 		if w.life.submitted != nil {

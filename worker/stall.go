@@ -22,11 +22,11 @@ func (w *watch) stall() (stop func()) {
 	return func() { cancel(); watching.Wait() }
 }
 
-// silence waits for neither the prompt nor the process to have shown a sign of
-// life for the stall limit.
+// silence waits for neither the process nor any of its prompts, this one or one
+// before it, to have shown a sign of life for the stall limit.
 func (w *watch) silence(ctx context.Context) {
 	limit, life := w.life.w.cfg.Stall, w.life
-	silence := health.NewSilence(func() uint64 { return w.events.Load() + life.slot.Activity() })
+	silence := health.NewSilence(func() uint64 { return life.slot.events.Load() + life.slot.Activity() })
 	every(ctx, limit/10, func() {
 		if silence.Tick(limit/5) >= limit {
 			life.slot.Condemn(&stallError{fmt.Sprintf("the execution showed no progress, no output and no use of the processor for %v", limit)})

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -36,6 +37,22 @@ func TestFault_L4_TwinWithoutTheLookAtTheQueueWaits(t *testing.T) {
 	p.comfy.SetFaults(zombie)
 	p.source.submit(job.Job{ID: "zombie", Taken: time.Now(), Timeout: 2 * time.Second, Input: json.RawMessage(picture(1))})
 	p.source.wait(t, "zombie").wantCause(t, CauseTimeout)
+}
+
+// A prompt that waits behind one that goes on is not silent, however long it waits.
+func TestPromptBehindABusyOneIsNotSilent(t *testing.T) {
+	p := startPod(t, comfytest.Config{}, func(c *Config) { c.Prefetch, c.Stall = true, 400*time.Millisecond })
+	for i, id := range []string{"a", "b"} {
+		p.source.submit(job.Job{ID: id, Taken: time.Now(), Input: json.RawMessage(simulated("SimSleep", fmt.Sprintf(`{"seconds":1.5,"mode":"poll","steps":60,"seed":%d}`, i)))})
+	}
+	for _, id := range []string{"a", "b"} {
+		if d := p.source.wait(t, id); d.Failure != nil {
+			t.Errorf("job %s: %v", id, d.Failure)
+		}
+	}
+	if n := p.starts.Load(); n != 1 {
+		t.Errorf("ComfyUI was started %d times, want once", n)
+	}
 }
 
 // A prompt that waits behind a long one is no sign of a dead thread.

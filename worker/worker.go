@@ -58,6 +58,7 @@ type Slot struct {
 	// be read here, files are fetched over HTTP and stay where they are.
 	OutputDir, InputDir string
 
+	events  atomic.Uint64 // that its prompts have shown
 	gpu     gpu
 	volume  volume
 	catalog atomic.Pointer[catalog] // nil while the gate is closed
