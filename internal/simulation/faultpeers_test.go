@@ -80,6 +80,10 @@ func podFaults() []faultKind {
 	}
 }
 
+// settling is how long before and after a link is spoilt what was sent may be lost, as
+// the answer to a call that was given up in the dark is.
+const settling = 200 * time.Millisecond
+
 // linkFaults make a link dark or closed for a while.
 func linkFaults() []faultKind {
 	kind := func(name string, weight int, most time.Duration, refusing bool, e excuse, which func(r *run, f *fault) *link) faultKind {
@@ -91,6 +95,10 @@ func linkFaults() []faultKind {
 				l.cut()
 			}
 			r.later(f.lasts, func() { l.set(false, false) })
+			if l == r.queueLink {
+				from := time.Now().Add(-settling)
+				r.later(f.lasts+settling, func() { r.queue.Doubt(from, time.Now()) })
+			}
 			return once
 		}
 		return k
