@@ -162,7 +162,7 @@ const deathNotice = 2 * time.Second
 
 // stopPrompt takes the attempt's prompt from the GPU. Where ComfyUI does not
 // let go of it in time it is restarted, so that the next job finds it free: unless
-// it is at work on another job's, which must not pay for that.
+// it is at work on another job's, which must not pay for that. See spares.
 func (l *life) stopPrompt(a *attempt) {
 	limit := cancelLimit
 	if errors.Is(context.Cause(l.ctx), errShutdown) {
@@ -174,7 +174,7 @@ func (l *life) stopPrompt(a *attempt) {
 	err := l.slot.Comfy.Cancel(ctx, a.id)
 	switch {
 	case err == nil || limit == cancelAtShutdown || l.w.uploads.Err() != nil:
-	case a.sparesOther(err):
+	case a.spares(err):
 		l.w.deliveries.Go(func() {
 			_ = contained(l.log, "a prompt was canceled", func() { a.stopLater(l.w.uploads) }) // it goes on then
 		})
@@ -199,20 +199,24 @@ func (a *attempt) stopLater(ctx context.Context) {
 		switch {
 		case err == nil, inside.Err() != nil:
 			return
-		case !a.sparesOther(err), time.Since(begun) > stopLaterLimit:
+		case !a.spares(err), time.Since(begun) > stopLaterLimit:
 			a.condemn(err)
 			return
 		}
 	}
 }
 
-// sparesOther tells whether ComfyUI may be at work on another job, after the
-// attempt's prompt could not be stopped because of err. Where it has not said that
-// it still runs this one, one that waits may have begun unseen, and be why nothing
-// is answered.
-func (a *attempt) sparesOther(err error) bool {
-	if errors.Is(err, comfy.ErrStillRuns) {
+// spares tells whether ComfyUI is left alone for now, after the attempt's prompt was
+// not seen to stop because of err. It is if it may be at work on another job: where it
+// has not said that it still runs this one, one that waits may have begun unseen, and
+// be why nothing is answered. And it is if it has just said that it does not know the
+// prompt, and only was not asked again.
+func (a *attempt) spares(err error) bool {
+	switch {
+	case errors.Is(err, comfy.ErrStillRuns):
 		return a.slot.gpu.atWork() != ""
+	case errors.Is(err, comfy.ErrLost):
+		return true
 	}
 	return a.slot.Running() != ""
 }

@@ -103,7 +103,8 @@ func TestTheNodeMayRaiseWhatALineTold(t *testing.T) {
 
 // A process whose prompt could not be stopped is spared while it may be at work on
 // another job: also on one that waits, where ComfyUI answers nothing. It has to go
-// when it says itself that it runs the canceled one.
+// when it says itself that it runs the canceled one, and not yet when it says that it
+// does not know it.
 func TestWhoIsSparedWhenAPromptIsNotStopped(t *testing.T) {
 	silent := context.DeadlineExceeded
 	for _, tt := range []struct {
@@ -115,6 +116,7 @@ func TestWhoIsSparedWhenAPromptIsNotStopped(t *testing.T) {
 	}{
 		{"alone", false, false, silent, false},
 		{"alone and it still runs", false, false, comfy.ErrStillRuns, false},
+		{"alone and it was not asked twice", false, false, comfy.ErrLost, true},
 		{"another waits", true, false, silent, true},
 		{"another waits for this one", true, false, comfy.ErrStillRuns, false},
 		{"another runs", true, true, silent, true},
@@ -131,7 +133,7 @@ func TestWhoIsSparedWhenAPromptIsNotStopped(t *testing.T) {
 		if tt.runs {
 			s.gpu.started("other")
 		}
-		if got := a.sparesOther(tt.err); got != tt.wantSpare {
+		if got := a.spares(tt.err); got != tt.wantSpare {
 			t.Errorf("%s: spared %v, want %v", tt.name, got, tt.wantSpare)
 		}
 	}
