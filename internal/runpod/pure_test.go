@@ -296,3 +296,22 @@ func keepsTheLast(t *testing.T, dir string) {
 		t.Errorf("it still holds %d ids, %d entries", len(m.byID), m.order.Len())
 	}
 }
+
+// A stop of a job that was not on its way is forgotten: the job may be sent again.
+func TestStopOfAnotherHandoutIsForgotten(t *testing.T) {
+	r := newRegistry(Config{})
+	r.cancel("before")
+	end := r.poll()
+	r.cancel("during")
+	end()
+	r.cancel("after")
+	defer r.poll()()
+	for _, id := range []string{"before", "during", "after"} {
+		_, canceled, _ := r.admit(id, time.Now())
+		select {
+		case <-canceled:
+			t.Errorf("a job is stopped by a word that came %s another poll", id)
+		default:
+		}
+	}
+}

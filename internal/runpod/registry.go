@@ -1,7 +1,6 @@
 package runpod
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,8 +12,9 @@ type registry struct {
 	mu       sync.Mutex
 	active   map[string]*activeJob
 	memory   *memory
-	early    map[string]time.Time // when unknown jobs were canceled
-	interval time.Duration        // between two posts of a kind for one job
+	polling  bool                // jobs may be on their way
+	early    map[string]struct{} // canceled jobs that may be among them
+	interval time.Duration       // between two posts of a kind for one job
 
 	// wake has a token in it when there may be progress to post.
 	wake chan struct{}
@@ -34,7 +34,7 @@ func newRegistry(cfg Config) *registry {
 	return &registry{
 		active:   make(map[string]*activeJob),
 		memory:   newMemory(cfg),
-		early:    make(map[string]time.Time),
+		early:    make(map[string]struct{}),
 		interval: cfg.ProgressInterval,
 		wake:     make(chan struct{}, 1),
 	}
@@ -60,10 +60,9 @@ func (r *registry) admit(id string, now time.Time) (a admission, canceled <-chan
 	}
 	j := &activeJob{canceled: make(chan struct{})}
 	r.active[id] = j
-	if at, is := r.early[id]; is && now.Sub(at) < earlyStop {
+	if _, is := r.early[id]; is {
 		j.stop()
 	}
-	delete(r.early, id)
 	if outcome := r.memory.find(id, now); outcome != nil {
 		return known, j.canceled, outcome
 	}
@@ -77,19 +76,30 @@ func (r *registry) end(id string) {
 	delete(r.active, id)
 }
 
-// earlyStop is how long a job may be on its way whose stop has come before it:
-// the two come over different connections.
-const earlyStop = 5 * time.Second
+// poll notes that a poll begins, and with it ends that its jobs are admitted. A stop
+// that comes in between may be of one of them: job and stop come over different
+// connections, and the job may need as long as a poll is waited for.
+func (r *registry) poll() (end func()) {
+	set := func(polling bool) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.polling = polling
+		clear(r.early)
+	}
+	set(true)
+	return func() { set(false) }
+}
 
 // cancel tells the one who runs the job that nobody wants it any more, or will,
 // if the job is still on its way. It reports whether that was news to one at hand.
-func (r *registry) cancel(id string, now time.Time) bool {
+func (r *registry) cancel(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	j := r.active[id]
 	if j == nil {
-		maps.DeleteFunc(r.early, func(_ string, at time.Time) bool { return now.Sub(at) >= earlyStop })
-		r.early[id] = now
+		if r.polling {
+			r.early[id] = struct{}{}
+		}
 		return false
 	}
 	return j.stop()

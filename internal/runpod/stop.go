@@ -29,7 +29,7 @@ func (c *Client) listen(ctx context.Context) {
 			return
 		}
 		for _, id := range ids {
-			if c.jobs.cancel(id, time.Now()) {
+			if c.jobs.cancel(id) {
 				c.log.Info("job is to be stopped", zap.String("job", id))
 			}
 		}

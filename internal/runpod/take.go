@@ -24,8 +24,8 @@ func (c *Client) Take(ctx context.Context, n int) ([]job.Job, error) {
 	var p pace
 	for ctx.Err() == nil {
 		asked := time.Now()
-		found, err := c.ask(ctx, n)
-		if jobs := c.admit(found); len(jobs) > 0 {
+		jobs, err := c.ask(ctx, n)
+		if len(jobs) > 0 {
 			c.takes.note(nil)
 			return jobs, nil
 		}
@@ -53,8 +53,9 @@ func (c *Client) awaitGreeting(ctx context.Context) {
 	}
 }
 
-// ask polls once.
-func (c *Client) ask(ctx context.Context, n int) ([]handout, error) {
+// ask polls once, and returns the jobs to run.
+func (c *Client) ask(ctx context.Context, n int) ([]job.Job, error) {
+	defer c.jobs.poll()()
 	reading, cancel := outlive(ctx, c.cfg.LastRead, c.cfg.Hurry)
 	defer cancel()
 	reading, cancelTimeout := context.WithTimeoutCause(reading, c.cfg.PollTimeout, errPollTimeout)
@@ -65,7 +66,7 @@ func (c *Client) ask(ctx context.Context, n int) ([]handout, error) {
 		defer res.Body.Close()
 		var found []handout
 		if found, err = c.readJobs(res); err == nil {
-			return found, nil
+			return c.admit(found), nil
 		}
 	}
 	if errors.Is(context.Cause(reading), errPollTimeout) {
