@@ -59,10 +59,14 @@ func (l *link) arrival() time.Time {
 	return now.Add(time.Duration(l.rand.Int64N(int64(l.latency))))
 }
 
-func (l *link) lightAt() bool {
+// darkness returns nil while what is sent arrives, and else what tells of a change.
+func (l *link) darkness() (changes <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.dark
+	if l.dark {
+		return l.changed
+	}
+	return nil
 }
 
 // set makes the link dark, refusing, or neither.
@@ -72,10 +76,6 @@ func (l *link) set(dark, refusing bool) {
 	l.dark, l.refusing = dark, refusing
 	close(l.changed)
 	l.changed = make(chan struct{})
-	for c := range l.conns {
-		c.in.poke()
-		c.out.poke()
-	}
 }
 
 // cut breaks every connection, and tells how many there were.

@@ -137,16 +137,16 @@ func (r *run) judgeNotice(job string, x execution) {
 		return
 	}
 	for _, h := range r.events {
-		if h.job != job || h.pod != x.pod || h.at.Before(x.Ended) {
-			continue
-		}
-		if h.phase != worker.PhaseDeliver {
+		switch {
+		case h.at.Before(x.Ended):
+		case h.in == x.in && h.exit != nil, h.job == job && h.pod == x.pod && h.phase != worker.PhaseDeliver:
 			return // the process was lost before
+		case h.job == job && h.pod == x.pod:
+			if late := h.at.Sub(x.Ended); late > endNoticed+r.trips(6) {
+				r.violation(job, "the prompt of %s ended, and that was noticed %v later", job, late)
+			}
+			return
 		}
-		if late := h.at.Sub(x.Ended); late > endNoticed+r.trips(6) {
-			r.violation(job, "the prompt of %s ended, and that was noticed %v later", job, late)
-		}
-		return
 	}
 }
 

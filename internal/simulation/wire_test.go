@@ -67,7 +67,8 @@ func (w *wire) write(b []byte) (int, error) {
 
 func (w *wire) read(b []byte) (int, error) {
 	for {
-		n, wait, err := w.take(b)
+		dark := w.link.darkness()
+		n, wait, err := w.take(b, dark == nil)
 		if n > 0 || err != nil {
 			return n, err
 		}
@@ -83,6 +84,7 @@ func (w *wire) read(b []byte) (int, error) {
 		select {
 		case <-w.wake:
 		case <-due:
+		case <-dark:
 		}
 		if wait > 0 {
 			w.timer.Stop()
@@ -92,8 +94,7 @@ func (w *wire) read(b []byte) (int, error) {
 
 // take returns what has arrived, or how long to wait for more: 0 for as long as
 // nothing changes.
-func (w *wire) take(b []byte) (n int, wait time.Duration, err error) {
-	light := w.link.lightAt()
+func (w *wire) take(b []byte, light bool) (n int, wait time.Duration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
