@@ -106,6 +106,26 @@ func TestInstancesShareTheJobs(t *testing.T) {
 	}
 }
 
+// A job that poisons one ComfyUI, and then the other, is to blame: it ends by the error
+// of its node.
+func TestJobThatPoisonsTwoInstancesIsToBlame(t *testing.T) {
+	t.Parallel()
+	p := side(t, 2, local)
+	p.allReady(2)
+	a := p.job(simulated("SimRaise", `{"exception_type":"torch.AcceleratorError","message":"CUDA error: an illegal memory access was encountered","seed":1}`))
+	a.wantCause(t, "node_failed")
+	if !strings.Contains(a.Error, "(SimRaise) raised torch.AcceleratorError") {
+		t.Errorf("the error does not name the node: %s", a.Error)
+	}
+	p.allReady(2)
+	for _, in := range p.instances() {
+		if in.Incarnation != 2 {
+			t.Errorf("%s was started %d times, want 2", in.Name, in.Incarnation)
+		}
+	}
+	p.job(picture(1)).wantDone(t)
+}
+
 // One of three ComfyUIs is killed with a job inside: that job completes, and the
 // other two notice nothing.
 func TestInstanceThatDiesCostsTheOthersNothing(t *testing.T) {

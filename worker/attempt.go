@@ -60,6 +60,10 @@ func (l *life) try(in input, n int) error {
 	l.tried = append(l.tried, a)
 	l.slot.volume.keep(a.id)
 
+	if l.poisoned {
+		l.slot.gpu.suspect(l.job.ID)
+	}
+	defer func() { l.poisoned = a.slot.gpu.poisoned(l.job.ID) }()
 	err = l.tryInside(inside, in, a)
 	l.slot.gpu.ended(l.job.ID)
 	switch {

@@ -105,6 +105,20 @@ func (g *gpu) atWork() string {
 	return g.job
 }
 
+// poisoned tells whether the job may have poisoned a process.
+func (g *gpu) poisoned(job string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.history.Poisoned(job)
+}
+
+// suspect is told that the job, which runs next, may have poisoned another ComfyUI.
+func (g *gpu) suspect(job string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.history = g.history.Suspect(job)
+}
+
 func (g *gpu) succeeded() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

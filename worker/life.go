@@ -28,15 +28,16 @@ type life struct {
 	// a lane.
 	submitted, nearEnd, again func()
 
-	attempt int // of which begun
-	tried   []*attempt
-	wanted  wanted // of the outputs
-	output  *job.Output
-	bucket  Store // of the job's own, nil if it brought none
-	failure *job.Failure
-	ended   error        // what failure was made of
-	reached job.Progress // told last while an attempt executed
-	timings job.Timings
+	attempt  int // of which begun
+	tried    []*attempt
+	poisoned bool   // the last one may have poisoned its process
+	wanted   wanted // of the outputs
+	output   *job.Output
+	bucket   Store // of the job's own, nil if it brought none
+	failure  *job.Failure
+	ended    error        // what failure was made of
+	reached  job.Progress // told last while an attempt executed
+	timings  job.Timings
 
 	received int64 // bytes of input files
 }

@@ -49,11 +49,12 @@ type History struct {
 	// Of those before it as well:
 	poisoned  bool     // one was poisoned, and no job has succeeded since
 	poisoners []string // the last jobs of which one ran as it was poisoned
+	suspect   string   // the last job that may have poisoned another ComfyUI
 }
 
 // Launched returns the history when a process starts, whatever ended the last.
 func (h History) Launched() History {
-	return History{poisoned: h.poisoned, poisoners: h.poisoners}
+	return History{poisoned: h.poisoned, poisoners: h.poisoners, suspect: h.suspect}
 }
 
 // Succeeded returns the history after a job that ComfyUI finished well.
@@ -61,7 +62,20 @@ func (h History) Succeeded() History {
 	if h.ending != None {
 		return h
 	}
-	return History{served: true, poisoners: h.poisoners}
+	return History{served: true, poisoners: h.poisoners, suspect: h.suspect}
+}
+
+// Poisoned tells whether job may have poisoned a process, so that the next one that
+// it poisons is its doing.
+func (h History) Poisoned(job string) bool {
+	return job == h.suspect || slices.Contains(h.poisoners, job)
+}
+
+// Suspect returns the history of a ComfyUI that gets a job which may have poisoned
+// another one, where there are several.
+func (h History) Suspect(job string) History {
+	h.suspect = job
+	return h
 }
 
 // Next returns what to do about a finding, met while job ran ("" for none). One
@@ -138,7 +152,7 @@ func (h History) outOfMemory(job string) (Action, History) {
 func (h History) poison(job string, behind []string) (Action, History) {
 	action := Rerun
 	switch {
-	case job != "" && slices.Contains(h.poisoners, job):
+	case job != "" && h.Poisoned(job):
 		action = Relaunch
 	case h.poisoned:
 		action = GiveUp

@@ -21,6 +21,8 @@ func happen(h History, what, job string) (Action, History) {
 		return None, h.Launched()
 	case "succeeded":
 		return None, h.Succeeded()
+	case "suspect of another":
+		return None, h.Suspect(job)
 	}
 	for v := Leave; v <= Lost; v++ {
 		if v.String() == what {
@@ -57,6 +59,9 @@ func TestHistory(t *testing.T) {
 		{"another job in the poisoned process", []event{{"restart", "a", Rerun}, launched, {"restart", "a", Relaunch}, {"restart", "b", Rerun}, {"restart", "a", Relaunch}}},
 		{"poisoned twice by one job", []event{{"restart", "a", Rerun}, launched, {"restart", "a", Relaunch}, launched, succeeded}},
 		{"poisoned twice by one job with a good one between", []event{{"restart", "a", Rerun}, launched, succeeded, {"restart", "a", Relaunch}}},
+		{"poisoned by a job that had poisoned another ComfyUI", []event{{"suspect of another", "a", None}, {"restart", "a", Relaunch}, launched, succeeded}},
+		{"the same behind the poison of a third", []event{{"restart", "b", Rerun}, {"suspect of another", "a", None}, launched, {"restart", "a", Relaunch}}},
+		{"a suspect of another is well", []event{{"suspect of another", "a", None}, succeeded, {"restart", "b", Rerun}, launched, {"restart", "c", GiveUp}}},
 		{"poisoned twice by two jobs", []event{{"restart", "a", Rerun}, launched, {"restart", "b", GiveUp}}},
 		{"poisoned again before any job", []event{{"restart", "a", Rerun}, launched, {"restart", "", GiveUp}}},
 		{"poisoned by one job twice, then by another", []event{{"restart", "a", Rerun}, launched, {"restart", "a", Relaunch}, launched, {"restart", "b", GiveUp}}},
