@@ -38,6 +38,9 @@ func TestVerdicts(t *testing.T) {
 		if one.Died != nil { // ComfyUI would have been started again
 			continue
 		}
+		if one.Type == "" {
+			t.Errorf("%s raised nothing", one.ID)
+		}
 		if f.Verdict != gpuerror.Suspect && replaced != poisoned {
 			t.Errorf("%s: verdict %s, and the GPU works afterwards: %t", one.ID, f.Verdict, !poisoned)
 		}

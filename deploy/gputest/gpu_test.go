@@ -94,6 +94,76 @@ func TestMemoryIsFreeAfterAKill(t *testing.T) {
 	}
 }
 
+// A kernel that never ends cannot be interrupted. Its job ends at its limit, its
+// process is replaced, and the GPU is free for the next job.
+func TestKernelThatNeverEnds(t *testing.T) {
+	p := start(t)
+	p.wantImage(1)
+	before, begun := p.comfy(), time.Now()
+	job := node("GpuSpin", map[string]any{"seed": 1})
+	job["policy"] = map[string]any{"executionTimeout": 5000}
+	r := p.do(job)
+	ended := time.Since(begun)
+	p.wantImage(2)
+	after := p.comfy()
+	t.Logf("%s after %v, next picture after %v: %.300s; %s", r.Status, ended.Round(time.Millisecond), time.Since(begun).Round(time.Millisecond), r.Error, after.LastExit)
+	if r.Status != "TIMED_OUT" || !strings.Contains(r.Error, "limit of 5s") {
+		t.Errorf("the job is %s: %s", r.Status, r.Error)
+	}
+	if after.PID == before.PID {
+		t.Error("ComfyUI was not replaced")
+	}
+}
+
+// Two ComfyUIs may share a GPU. A job that poisons the one that runs it, and then the
+// other, is told by its own error, and the jobs beside it are done. One that takes most
+// of the memory costs nobody a restart.
+func TestTwoOnOneGPU(t *testing.T) {
+	p := start(t, "COMFY_INSTANCES=2")
+	poison := p.submit(node("GpuFault", map[string]any{"fault": "illegal_address", "seed": 1}))
+	p.wantAll(40)
+	if r := p.await(poison); r.Status != "FAILED" || !strings.Contains(r.Error, "node 1 (GpuFault) raised ") {
+		t.Errorf("the poisonous job is %s: %s", r.Status, r.Error)
+	}
+	p.awaitReady(0)
+	before := p.comfys()
+	if len(before) != 2 {
+		t.Fatalf("%d ComfyUIs", len(before))
+	}
+
+	keep := p.submit(node("GpuKeep", map[string]any{"gigabytes": 60, "seconds": 5, "seed": 1}))
+	busy := time.NewTimer(2 * time.Second) // it has the memory, and is at work
+	<-busy.C
+	r := p.do(node("GpuFault", map[string]any{"fault": "out_of_memory_bit_by_bit", "seed": 2}))
+	t.Logf("with little memory left: %s %.300s", r.Status, r.Error)
+	if r.Status != "FAILED" {
+		t.Errorf("the job that wants all memory is %s", r.Status)
+	}
+	p.wantAll(10)
+	if r := p.await(keep); r.Status != "COMPLETED" {
+		t.Errorf("the job beside it is %s: %s", r.Status, r.Error)
+	}
+	for i, c := range p.comfys() {
+		if c.PID != before[i].PID {
+			t.Errorf("ComfyUI %d was replaced for want of memory: %s", i, c.LastExit)
+		}
+	}
+}
+
+// wantAll runs n jobs that have to succeed, as many at once as there is room for.
+func (p *pod) wantAll(n int) {
+	p.t.Helper()
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = p.submit(image(1000 + i))
+	}
+	for i, id := range ids {
+		if r := p.await(id); r.Status != "COMPLETED" {
+			p.t.Errorf("picture %d is %s: %s", i, r.Status, r.Error)
+		}
+	}
+}
+
 // Many jobs, among them poisonous ones and ones that ask for too much, and a kill now
 // and then: each ends as it has to.
 func TestSoak(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -76,7 +77,7 @@ func (p *pod) end() {
 	p.log.Close()
 }
 
-// awaitReady waits for a ComfyUI that takes jobs and is another process than before.
+// awaitReady waits until every ComfyUI takes jobs, and none is the process before.
 func (p *pod) awaitReady(before int) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), bootLimit)
@@ -84,7 +85,8 @@ func (p *pod) awaitReady(before int) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if s, err := p.state(); err == nil && s.Ready && s.PID != before {
+		all, err := p.state()
+		if err == nil && !slices.ContainsFunc(all, func(c comfy) bool { return !c.Ready || c.PID == before }) {
 			return
 		}
 		select {
@@ -95,7 +97,7 @@ func (p *pod) awaitReady(before int) {
 	}
 }
 
-// comfy is what /debug/state tells of ComfyUI.
+// comfy is what /debug/state tells of a ComfyUI.
 type comfy struct {
 	Incarnation int
 	PID         int
@@ -103,27 +105,31 @@ type comfy struct {
 	LastExit    string `json:"last_exit"`
 }
 
-func (p *pod) state() (comfy, error) {
+func (p *pod) state() ([]comfy, error) {
 	resp, err := http.Get(p.status + "/debug/state")
 	if err != nil {
-		return comfy{}, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	var state struct{ Instances []comfy }
-	if err := json.NewDecoder(resp.Body).Decode(&state); err != nil || len(state.Instances) != 1 {
-		return comfy{}, fmt.Errorf("%d instances: %w", len(state.Instances), cmp.Or(err, errors.New("want one")))
+	if err := json.NewDecoder(resp.Body).Decode(&state); err != nil || len(state.Instances) == 0 {
+		return nil, fmt.Errorf("%d instances: %w", len(state.Instances), cmp.Or(err, errors.New("want at least one")))
 	}
-	return state.Instances[0], nil
+	return state.Instances, nil
 }
 
-func (p *pod) comfy() comfy {
+// comfys are all its ComfyUIs.
+func (p *pod) comfys() []comfy {
 	p.t.Helper()
-	s, err := p.state()
+	all, err := p.state()
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return s
+	return all
 }
+
+// comfy is the only one.
+func (p *pod) comfy() comfy { return p.comfys()[0] }
 
 // A result is the end of a job, as RunPod's API tells it.
 type result struct {

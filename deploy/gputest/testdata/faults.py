@@ -95,6 +95,12 @@ def triton_illegal_address():
     _sync()
 
 
+def _spin():
+    """Never returns."""
+    import cupy
+    _raw(KERNEL + "void f(volatile int *p) { while (*p == 0) {} }", cupy.zeros(1, dtype=cupy.int32))
+
+
 def launch_too_wide():
     _raw(KERNEL + "void f(int n) {}", _one(), block=(4096, 1, 1))
 
@@ -214,8 +220,8 @@ def triton_out_of_shared_memory():
     import torch
     f = _triton("def f(p, N: tl.constexpr):\n"
                 "    r = tl.arange(0, N)\n    q = p + r[:, None] * N + r[None, :]\n"
-                "    a = tl.load(q)\n    tl.store(q, tl.dot(a, a).to(tl.float16))\n")
-    f[(1,)](torch.zeros(256, 256, device="cuda", dtype=torch.float16), 256, num_warps=4)
+                "    tl.store(q, tl.trans(tl.load(q)))\n")
+    f[(1,)](torch.zeros(256, 256, device="cuda"), 256, num_warps=8)
     _sync()
 
 

@@ -70,10 +70,15 @@ def gpu_keep(prompt, node, gigabytes, seconds, seed):
     return {"text": [str(torch.cuda.memory_allocated())]}
 
 
-NODES = {"GpuImage": gpu_image, "GpuFault": gpu_fault, "GpuKeep": gpu_keep}
+def gpu_spin(prompt, node, seed):
+    faults._spin()
+
+
+NODES = {"GpuImage": gpu_image, "GpuFault": gpu_fault, "GpuKeep": gpu_keep, "GpuSpin": gpu_spin}
 INPUTS = {
     "GpuImage": {"size": ["INT", {}], "seed": ["INT", {}], "filename_prefix": ["STRING", {}]},
     "GpuFault": {"fault": ["STRING", {}], "seed": ["INT", {}]},
+    "GpuSpin": {"seed": ["INT", {}]},
     "GpuKeep": {"gigabytes": ["FLOAT", {}], "seconds": ["FLOAT", {}], "seed": ["INT", {}]},
 }
 
