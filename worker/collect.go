@@ -75,14 +75,14 @@ func (a *attempt) ownSubfolder(subfolder string) string {
 // of the attempt's own folder is kept: the next job may write over it.
 func (l *life) file(ctx context.Context, a *attempt, o comfy.Output, k *keeper) (job.File, error) {
 	name := path.Join(o.Subfolder, o.Filename)
-	dir := l.slot.OutputDir
+	dir := a.slot.OutputDir
 	if o.Type != "output" {
 		dir = "" // ComfyUI knows where its other files are
 	}
 	content, what, err := localContent(dir, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoDirectory):
-		content, what, err = l.view(ctx, o, k)
+		content, what, err = l.view(ctx, a, o, k)
 	case err == nil && !strings.HasPrefix(name, a.folder+"/"):
 		content, err = k.keep(name, content)
 	}
@@ -102,7 +102,7 @@ func describe(f *job.File, what media.Info) {
 
 // unreported are the files in the attempt's own folder that no node reported.
 func (l *life) unreported(a *attempt, reported map[string]bool) ([]job.File, error) {
-	names, err := localFiles(l.slot.OutputDir, a.folder)
+	names, err := localFiles(a.slot.OutputDir, a.folder)
 	if err != nil {
 		return nil, fmt.Errorf("look for outputs in %s: %w", a.folder, err)
 	}
@@ -111,7 +111,7 @@ func (l *life) unreported(a *attempt, reported map[string]bool) ([]job.File, err
 		if reported[name] {
 			continue
 		}
-		content, what, err := localContent(l.slot.OutputDir, name)
+		content, what, err := localContent(a.slot.OutputDir, name)
 		if err != nil {
 			return nil, &outputError{name, err}
 		}

@@ -133,8 +133,8 @@ func (s *Slot) remove(a *attempt) error {
 // are of an earlier comfyvisor on the same disk, which was killed in its attempt
 // at the same job and began to count with the same number.
 func (l *life) startClean(ctx context.Context, a *attempt) {
-	_, err := touch(ctx, &l.slot.volume, cleanUpLimit, func() (struct{}, error) {
-		return struct{}{}, removeLocal(l.slot.OutputDir, a.folder)
+	_, err := touch(ctx, &a.slot.volume, cleanUpLimit, func() (struct{}, error) {
+		return struct{}{}, removeLocal(a.slot.OutputDir, a.folder)
 	})
 	l.note("remove earlier outputs", err)
 }

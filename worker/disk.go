@@ -111,8 +111,9 @@ func (l *life) makeRoom(ctx context.Context, images int) error {
 
 // clear removes leftovers, because of a shortage.
 func (l *life) clear(ctx context.Context, short error) {
-	removed, err := touch(ctx, &l.slot.volume, removeLimit, func() (int, error) {
-		return removeLeftovers(l.slot.leftovers(l.w.inUse), l.w.inUse)
+	slot := l.slot // the job may be at another by then
+	removed, err := touch(ctx, &slot.volume, removeLimit, func() (int, error) {
+		return removeLeftovers(slot.leftovers(l.w.inUse), l.w.inUse)
 	})
 	if removed > 0 || err != nil {
 		l.log.Warn("leftovers of earlier jobs removed", zap.Int("removed", removed), zap.NamedError("reason", short), zap.Error(err))

@@ -78,9 +78,9 @@ func (n *noted) Write(p []byte) (int, error) {
 
 // view fetches an output that ComfyUI has to be asked for, keeps it, and tells what
 // it is.
-func (l *life) view(ctx context.Context, o comfy.Output, k *keeper) (c job.Content, what media.Info, err error) {
+func (l *life) view(ctx context.Context, a *attempt, o comfy.Output, k *keeper) (c job.Content, what media.Info, err error) {
 	for try := 1; ; try++ {
-		if c, err = l.viewOnce(ctx, o, k); err == nil {
+		if c, err = viewOnce(ctx, a.slot, o, k); err == nil {
 			what, err = lookAt(o.Filename, c)
 		}
 		if err == nil || try == viewTries || !passing(err) {
@@ -94,8 +94,8 @@ func (l *life) view(ctx context.Context, o comfy.Output, k *keeper) (c job.Conte
 	}
 }
 
-func (l *life) viewOnce(ctx context.Context, o comfy.Output, k *keeper) (job.Content, error) {
-	body, size, err := l.slot.Comfy.View(ctx, o)
+func viewOnce(ctx context.Context, s *Slot, o comfy.Output, k *keeper) (job.Content, error) {
+	body, size, err := s.Comfy.View(ctx, o)
 	if err != nil {
 		return job.Content{}, err
 	}
@@ -105,7 +105,7 @@ func (l *life) viewOnce(ctx context.Context, o comfy.Output, k *keeper) (job.Con
 			body = nil
 			return first, nil
 		}
-		again, _, err := l.slot.Comfy.View(later, o)
+		again, _, err := s.Comfy.View(later, o)
 		return again, err
 	}})
 }

@@ -67,7 +67,7 @@ const (
 func (l *life) find(ctx context.Context, a *attempt, made *comfy.Outcome) (out *job.Output, err error) {
 	err = withDescriptors(ctx, func() (err error) {
 		keeper := l.newKeeper()
-		out, err = touch(ctx, &l.slot.volume, findLimit, func() (*job.Output, error) { return l.collect(ctx, a, made, keeper) })
+		out, err = touch(ctx, &a.slot.volume, findLimit, func() (*job.Output, error) { return l.collect(ctx, a, made, keeper) })
 		if err == nil {
 			l.atEnd(keeper.close)
 		}
