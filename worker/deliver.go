@@ -98,27 +98,33 @@ func (l *life) checkSize() error {
 
 // cleanUp removes what the job left in ComfyUI. It runs when the result has
 // arrived, or never will. What cannot be removed is harmless: no other job
-// uses these names.
-func (l *life) cleanUp() {
+// uses these names. When ctx ends there is no time left to ask ComfyUI.
+func (l *life) cleanUp(ctx context.Context) {
 	if l.slot == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), cleanUpLimit)
+	asking, cancel := context.WithTimeout(ctx, cleanUpLimit)
 	defer cancel()
+	removing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(cleanUpLate, cancel) })()
 	for _, a := range l.tried {
-		err := withDescriptors(ctx, func() error {
-			_, err := touch(ctx, &a.slot.volume, cleanUpLimit, func() (struct{}, error) { return struct{}{}, a.slot.remove(a) })
+		err := withDescriptors(removing, func() error {
+			_, err := touch(removing, &a.slot.volume, cleanUpLimit, func() (struct{}, error) { return struct{}{}, a.slot.remove(a) })
 			return err
 		})
 		l.note("remove files", err)
 		a.slot.volume.release(a.id)
 		if a.slot.Gate.Ready() { // a new incarnation has no history of the last
-			l.note("forget prompt", a.slot.Comfy.Forget(ctx, a.id))
+			l.note("forget prompt", a.slot.Comfy.Forget(asking, a.id))
 		}
 	}
 }
 
-const cleanUpLimit = 2 * time.Second
+const (
+	cleanUpLimit = 2 * time.Second
+	cleanUpLate  = 300 * time.Millisecond // when the time of the shutdown is over
+)
 
 // remove removes the files of an attempt.
 func (s *Slot) remove(a *attempt) error {

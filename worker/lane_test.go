@@ -157,7 +157,7 @@ func TestDeliveryLetsTheNextPromptGoFirst(t *testing.T) {
 // The lane hears when ComfyUI has the prompt.
 func TestLaneIsToldOfTheSubmission(t *testing.T) {
 	told := 0
-	l := &life{w: New(Config{Source: newQueue()}, zap.NewNop()), submitted: func() { told++ }}
+	l := &life{w: New(Config{Source: newQueue()}, zap.NewNop()), slot: new(Slot), submitted: func() { told++ }}
 	w := &watch{life: l, meter: newMeter(nil)}
 	if w.see(comfy.Queued{Ahead: -1}); told != 1 {
 		t.Errorf("it was told %d times, want once", told)

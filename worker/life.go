@@ -180,7 +180,7 @@ func (l *life) storeAndReport(ctx context.Context) {
 	}
 	l.timings.Deliver = time.Since(start)
 	l.report(ctx)
-	l.cleanUp()
+	l.cleanUp(ctx)
 }
 
 // report tells the source how the job ended, whether that was well or not.

@@ -65,7 +65,7 @@ func (w *Worker) Warm(ctx context.Context, s *Slot, u WarmUp) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	l.cleanUp()
+	l.cleanUp(ctx)
 	if err == nil {
 		s.gpu.succeeded()
 		l.note("forget prompt", s.Comfy.Forget(ctx, a.id))
