@@ -90,14 +90,16 @@ func (l *link) cut() int {
 	return n
 }
 
+// forget lets go of a connection that was closed. In the dark its host keeps it: what
+// was not delivered does not outlive the host.
 func (l *link) forget(c *conn) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	delete(l.conns, c)
-	l.mu.Unlock()
-	if c.host != nil {
+	if c.host != nil && !l.dark {
 		c.host.mu.Lock()
+		defer c.host.mu.Unlock()
 		delete(c.host.conns, c)
-		c.host.mu.Unlock()
 	}
 }
 

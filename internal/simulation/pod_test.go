@@ -24,6 +24,7 @@ const (
 	hurriedStop = 600 * time.Millisecond
 	stall       = 100 * time.Second
 	silence     = 20 * time.Second
+	liveFails   = 3 // probes
 	bootStall   = 8 * time.Second
 	lease       = 45 * time.Second
 	hold        = 20 * time.Second
@@ -114,7 +115,7 @@ func (p *pod) newInstance(i int) *instance {
 	watch := health.Config{
 		Probe: in.client.Alive, Activity: in.comfyui.life.Load,
 		Ready:        func(time.Duration) { in.process.Ready(); in.slot.Ready(); r.opened(in) },
-		LiveInterval: 5 * time.Second, LiveFails: 3, LiveSilence: silence, BootLimit: 2 * bootStall, BootStall: bootStall,
+		LiveInterval: 5 * time.Second, LiveFails: liveFails, LiveSilence: silence, BootLimit: 2 * bootStall, BootStall: bootStall,
 	}
 	r.weaken.health(&watch)
 	in.monitor = health.NewMonitor(watch, in.gate, log)

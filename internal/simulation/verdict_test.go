@@ -3,6 +3,7 @@ package simulation
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/comfyvisor/comfyvisor/internal/runpodtest"
@@ -127,7 +128,13 @@ func (r *run) mayCondemn() bool {
 			return true
 		}
 	}
-	return r.hasFired(func(x excuse) bool { return x.condemns })
+	probes := 0
+	for _, f := range r.fired {
+		if strings.HasPrefix(f.fault.name, "GET /prompt") {
+			probes += f.count()
+		}
+	}
+	return probes >= liveFails || r.hasFired(func(x excuse) bool { return x.condemns })
 }
 
 // hasFired tells whether a fault has happened whose excuse is of a sort.

@@ -132,8 +132,9 @@ func (r *run) polled(worker string) {
 			from = p
 		}
 	}
+	dark := r.hasFiredAny("queue dark") // then it may be one of long ago
 	r.mu.Unlock()
-	if from == nil {
+	if from == nil || dark {
 		return
 	}
 	if d := r.shutFor(from); d > pollGrace {
