@@ -99,7 +99,7 @@ func (n *lane) run(waiting, jobs, deliveries context.Context) {
 		l.execute()
 		n.letGo()
 		if len(l.tried) > 0 {
-			n.slot.wear.ran()
+			l.slot.wear.ran() // where it ran last
 		}
 		ended := l.ended // l belongs to its delivery from here on
 		if ended != nil {
