@@ -235,6 +235,24 @@ func (c *comfyui) executions() (all []comfytest.Execution) {
 	return all
 }
 
+// mostJobs is how many jobs one incarnation has run at most.
+func (c *comfyui) mostJobs() (most int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range c.all {
+		i.mu.Lock()
+		jobs := make(map[string]bool)
+		if i.comfy != nil {
+			for _, e := range i.comfy.Executions() {
+				jobs[promptIDs()[e.PromptID]] = true
+			}
+		}
+		i.mu.Unlock()
+		most = max(most, len(jobs))
+	}
+	return most
+}
+
 // remembers takes down how long a history was.
 func (c *comfyui) remembers(n int) {
 	c.mu.Lock()

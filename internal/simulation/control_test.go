@@ -43,6 +43,7 @@ func TestSimulationNoticesWhatIsSwitchedOff(t *testing.T) {
 				c.Refresh = worker.RefreshNone
 			}
 		}},
+		"a worn process works on":        {onWorker: func(c *worker.Config) { c.Wear = worker.Wear{} }},
 		"a hurried stop leaves the poll": {onQueue: func(c *runpod.Config) { c.Hurry = nil; c.LastRead = time.Hour }},
 	}
 	for name, w := range controls {

@@ -10,7 +10,8 @@ import (
 const historyMost = 10
 
 // judgeLoad judges what the pods put on their ComfyUIs: one prompt at a time, or one
-// more that is waiting, nothing too often, and nothing that stays.
+// more that is waiting, nothing too often, nothing that stays, and no more jobs than a
+// process is good for.
 func (r *run) judgeLoad(ran map[string][]execution) {
 	most := 1
 	if r.plan.setup.prefetch {
@@ -35,6 +36,9 @@ func (r *run) judgeLoad(ran map[string][]execution) {
 			}
 			if p.killed.IsZero() && in.comfyui.remembered > historyMost {
 				r.violation("", "%s remembers %d prompts", in.name, in.comfyui.remembered)
+			}
+			if n, most := in.comfyui.mostJobs(), r.plan.setup.wear+most-1; r.plan.setup.wear > 0 && n > most {
+				r.violation("", "%s has run %d jobs in one process, want %d at most", in.name, n, most)
 			}
 			if n := crowd(kept, in); n > most && !rebooted && !twice {
 				r.violation("", "%s had %d prompts at once, want %d at most", in.name, n, most)

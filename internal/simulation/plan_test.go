@@ -27,6 +27,7 @@ type setup struct {
 	checked   bool
 	s3        bool
 	refresh   worker.Refresh
+	wear      int           // after so many jobs a ComfyUI is replaced; 0 for never
 	latency   time.Duration // of each link, at most
 	boot      time.Duration // of a ComfyUI that nothing ails
 }
@@ -36,6 +37,7 @@ type setup struct {
 const (
 	streamPlan = iota
 	streamWires
+	streamWear
 	streamJobs   = 1 << 20
 	streamFaults = 1 << 21
 )
@@ -49,6 +51,9 @@ const mostJobs = 40
 func newPlan(seed uint64) plan {
 	r := stream(seed, streamPlan)
 	p := plan{seed: seed, setup: newSetup(r)}
+	if w := stream(seed, streamWear); w.IntN(8) == 0 {
+		p.setup.wear = 1 + w.IntN(4)
+	}
 	jobs, faults := few(r, mostJobs), few(r, 30)
 	if r.IntN(20) == 0 {
 		faults = 0

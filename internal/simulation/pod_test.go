@@ -91,7 +91,7 @@ func newPod(r *run, n int) *pod {
 	cfg := worker.Config{
 		Source: p.source, Slots: slots, Prefetch: s.prefetch, Refresh: s.refresh, Unchecked: !s.checked,
 		ResultLimit: 10e6, Stall: stall, Drain: stopBudget * 2 / 3, Deliver: stopBudget / 6, Hurry: p.hurry,
-		Observe: func(e worker.Event) { r.saw(p, e) },
+		Observe: func(e worker.Event) { r.saw(p, e) }, Wear: worker.Wear{Jobs: s.wear},
 	}
 	if s.s3 {
 		cfg.Store = p.newStore()
