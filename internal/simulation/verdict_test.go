@@ -85,18 +85,22 @@ func (r *run) judgeDebt(p *pod, j runpodtest.Job) {
 
 // mayGiveUp tells whether the plan has anything that ends pods for good.
 func (r *run) mayGiveUp() bool {
-	n := 0
+	n, deaths := 0, 0
 	for _, j := range r.plan.jobs {
 		if j.spoils {
 			n++
 		}
 	}
 	for _, f := range r.fired {
-		if f.acted != nil && f.fault.excuse.condemns {
+		switch {
+		case f.acted == nil:
+		case f.fault.excuse.condemns:
 			n++
+		case f.fault.deadly:
+			deaths++
 		}
 	}
-	return n >= 2
+	return n >= 2 || n+deaths >= supervisor.DefaultPolicy().Boots // that many while it booted
 }
 
 // overtaken tells whether the answer to a poll was on its way when the pod closed
