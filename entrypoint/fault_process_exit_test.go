@@ -169,10 +169,13 @@ func TestFault_C2_EveryDeathWhileBooting(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := newPatient(t, signals, options{env: map[string]string{"SIMCOMFY_SCRIPT": script}})
-		for _, d := range cases {
+		for i, d := range cases {
 			p.next("process running")
 			if signals {
-				p.next("comfyui |") // it has begun, and its act is counted
+				p.wait(fmt.Sprintf("act %d has begun", i+1), func() bool {
+					begun, err := os.ReadFile(script + ".count")
+					return err == nil && string(begun) == strconv.Itoa(i+1)
+				})
 				p.die(d)
 			}
 			p.told(d)
