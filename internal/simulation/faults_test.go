@@ -35,7 +35,6 @@ type faultKind struct {
 	// is never.
 	strike func(r *run, f *fault) (acted func() int)
 	excuse excuse
-	deadly bool // ends a process
 }
 
 // An excuse is what a fault makes lawful.
@@ -116,7 +115,7 @@ var faultKinds = sync.OnceValue(func() []faultKind {
 // processFaults end, stop or spoil a ComfyUI that runs.
 func processFaults() []faultKind {
 	death := func(name string, weight int, exit supervisor.Exit) faultKind {
-		return faultKind{name: name, weight: weight, deadly: true, strike: func(r *run, f *fault) func() int {
+		return faultKind{name: name, weight: weight, strike: func(r *run, f *fault) func() int {
 			return r.comfy(f).kill(exit)
 		}}
 	}

@@ -51,7 +51,7 @@ func (r *run) judgePod(p *pod) {
 		}
 	case errors.Is(p.verdict, worker.ErrRefresh) && r.plan.setup.refresh == worker.RefreshPod:
 	case gaveUp(p.verdict):
-		if !r.mayGiveUp() {
+		if !r.mayGiveUp(p) {
 			say("gave up: %v", p.verdict)
 		}
 	default:
@@ -83,24 +83,40 @@ func (r *run) judgeDebt(p *pod, j runpodtest.Job) {
 	}
 }
 
-// mayGiveUp tells whether the plan has anything that ends pods for good.
-func (r *run) mayGiveUp() bool {
-	n, deaths := 0, 0
+// mayGiveUp tells whether the pod had reason to end for good: two things that look
+// like the host's fault, or a crash loop that is one.
+func (r *run) mayGiveUp(p *pod) bool {
+	n := 0
 	for _, j := range r.plan.jobs {
 		if j.spoils {
 			n++
 		}
 	}
 	for _, f := range r.fired {
-		switch {
-		case f.acted == nil:
-		case f.fault.excuse.condemns:
+		if f.acted != nil && f.fault.excuse.condemns {
 			n++
-		case f.fault.deadly:
-			deaths++
 		}
 	}
-	return n >= 2 || n+deaths >= supervisor.DefaultPolicy().Boots // that many while it booted
+	return n >= 2 || slices.ContainsFunc(p.instances, r.crashLoops)
+}
+
+// crashLoops tells whether the last starts of a ComfyUI that fail a pod all ended by
+// themselves, or had to be ended.
+func (r *run) crashLoops(in *instance) bool {
+	ailing, last := 0, 0
+	for _, h := range r.events {
+		switch {
+		case h.in != in:
+		case h.phase == gateOpen:
+			ailing = 0
+		case h.exit != nil && h.exit.Incarnation > last:
+			last = h.exit.Incarnation
+			if ailing++; h.exit.Stopped != "" && !r.mayCondemn() {
+				ailing = 0
+			}
+		}
+	}
+	return ailing >= supervisor.DefaultPolicy().Boots
 }
 
 // overtaken tells whether the answer to a poll was on its way when the pod closed
