@@ -194,7 +194,7 @@ func TestFault_C2_EveryDeathWhileIdle(t *testing.T) {
 			if d == (wayToDie{}) { // as if to be restarted
 				p.told(d)
 			} else {
-				p.told(d, "last_lines", "To see the GUI go to")
+				p.told(d, "last_lines", "Starting server") // the last line before it listens
 			}
 			var state struct {
 				Instances []struct {
