@@ -46,6 +46,10 @@ test: test-deps build ## Run all tests, with the race detector where there is a 
 sim: ## Simulate the core for long, with new seeds, until one fails: make sim N=1000000
 	$(GO) test ./internal/simulation -run '^TestSimulation$$' -count=1 -v -timeout 24h -sim.n=$(or $(N),1000000) -sim.from=$(or $(SEED),0)
 
+.PHONY: faults
+faults: ## Run the tests of faults and the soak N times in a row, until one fails: make faults N=200
+	$(GO) test -p 1 -parallel 8 -run '^(TestFault_|TestSoakJobs)' -count=$(or $(N),200) -failfast -timeout 24h ./...
+
 # Go's fuzzer may take the end of its own time for a failure; one without an input is
 # none.
 .PHONY: fuzz
