@@ -46,6 +46,24 @@ func TestFault_L5_HolderOfThePortIsNamed(t *testing.T) {
 	}
 }
 
+// The server is named, and not what it has just started.
+func TestEldestHolderIsNamed(t *testing.T) {
+	server, child, grandchild, other := procEntry{pid: 30, parent: 1}, procEntry{pid: 5, parent: 30}, procEntry{pid: 7, parent: 5}, procEntry{pid: 8, parent: 2}
+	for _, tt := range []struct {
+		holders []procEntry
+		want    int
+	}{
+		{[]procEntry{server}, 30},
+		{[]procEntry{child, grandchild, server}, 30},
+		{[]procEntry{child, grandchild}, 5},
+		{[]procEntry{other, server}, 8},
+	} {
+		if got := eldest(tt.holders).pid; got != tt.want {
+			t.Errorf("of %+v it names %d, want %d", tt.holders, got, tt.want)
+		}
+	}
+}
+
 // A start waits for the port to become free, and is not made while something else holds it.
 func TestFault_C7_StartWaitsForThePort(t *testing.T) {
 	l, port := listen(t, "127.0.0.1:0")

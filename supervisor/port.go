@@ -81,13 +81,23 @@ func (s *Supervisor) CheckPort() error {
 		}
 	}
 	holder := "a process that cannot be seen from here"
-	for _, p := range table {
-		if held, _ := holds(p.pid, sockets); held {
-			holder = fmt.Sprintf("process %d (%s)", p.pid, commandName(p.pid))
-			break
-		}
+	holders := slices.DeleteFunc(table, func(p procEntry) bool { held, _ := holds(p.pid, sockets); return !held })
+	if len(holders) > 0 {
+		pid := eldest(holders).pid
+		holder = fmt.Sprintf("process %d (%s)", pid, commandName(pid))
 	}
 	return fmt.Errorf("%w: %d is held by %s: stop that, or use another port", ErrPortBusy, s.cfg.Port, holder)
+}
+
+// eldest is the first of some processes that is no child of another of them. Children
+// share the sockets of a server, and whatever it starts does for a moment.
+func eldest(processes []procEntry) procEntry {
+	for _, p := range processes {
+		if !slices.ContainsFunc(processes, func(other procEntry) bool { return other.pid == p.parent }) {
+			return p
+		}
+	}
+	return processes[0]
 }
 
 // holds tells whether a process has one of the sockets open.
