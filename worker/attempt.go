@@ -31,6 +31,7 @@ type attempt struct {
 	folder string            // of its outputs, below ComfyUI's output directory
 	prefix string            // of its inputs' names
 	inputs map[string]string // uploaded files: the job's name to ComfyUI's
+	before []string          // outputs that were there when the prompt was submitted again
 }
 
 func newAttempt(jobID string, n int) *attempt {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/gabriel-vasile/mimetype"
+	"go.uber.org/zap"
 
 	"github.com/comfyvisor/comfyvisor/internal/comfy"
 	"github.com/comfyvisor/comfyvisor/internal/job"
@@ -100,15 +101,29 @@ func describe(f *job.File, what media.Info) {
 	f.Frames, f.Duration = what.Frames, what.Duration
 }
 
-// unreported are the files in the attempt's own folder that no node reported.
+// lookBefore notes which outputs there are already, before the attempt's prompt is
+// submitted once more: it may have been run and forgotten.
+func (l *life) lookBefore(ctx context.Context, a *attempt) {
+	names, err := touch(ctx, &a.slot.volume, cleanUpLimit, func() ([]string, error) { return localFiles(a.slot.OutputDir, a.folder) })
+	if err != nil {
+		l.log.Debug("outputs of an earlier run are not known", zap.Error(err))
+	}
+	a.before = names
+}
+
+// unreported are the files in the attempt's own folder that no node reported. Those of
+// an earlier run of the prompt are left out if the last one made any of its own: its
+// nodes may all have been cached.
 func (l *life) unreported(a *attempt, reported map[string]bool) ([]job.File, error) {
 	names, err := localFiles(a.slot.OutputDir, a.folder)
 	if err != nil {
 		return nil, fmt.Errorf("look for outputs in %s: %w", a.folder, err)
 	}
+	earlier := func(name string) bool { return slices.Contains(a.before, name) }
+	cached := !slices.ContainsFunc(names, func(name string) bool { return !earlier(name) })
 	var files []job.File
 	for _, name := range names {
-		if reported[name] {
+		if reported[name] || earlier(name) && !cached {
 			continue
 		}
 		content, what, err := localContent(a.slot.OutputDir, name)

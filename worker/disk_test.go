@@ -80,3 +80,22 @@ func TestNamesOfAnAttemptAreOurs(t *testing.T) {
 		t.Errorf("prefix %q is taken for %q", a.prefix, got)
 	}
 }
+
+// A prompt that was run although its submission was refused, and is nowhere to be found,
+// is submitted again. What the first run saved is not delivered beside the files of the
+// second, which may be cached and have none of its own.
+func TestOutputsOfAnUnknownRunAreNotDelivered(t *testing.T) {
+	both(t, func(t *testing.T, sim comfytest.Config) {
+		for _, sim.NoCache = range []bool{true, false} {
+			sim.Faults = comfytest.Faults{
+				{On: "POST /prompt", Do: "ran", Status: 500, Count: 1},
+				{On: "prompt", Do: "no-history", Count: 1},
+			}
+			p := startPod(t, sim, nil)
+			p.do("a", simulated("SimFiles", `{"count":2,"bytes":10,"filename_prefix":"x","seed":1}`)).wantOutput(t, 2)
+			if n := len(p.comfy.Executions()); n != 2 {
+				t.Errorf("%d executions, want both: the test proves nothing", n)
+			}
+		}
+	})
+}

@@ -20,7 +20,10 @@ func (l *life) run(inside context.Context, in input, a *attempt, graph json.RawM
 		extra["api_key_comfy_org"] = in.apiKey
 	}
 	l.slot.gpu.submitted(l.job.ID)
-	outcome, err := l.slot.Comfy.Run(inside, comfy.Prompt{ID: a.id, Workflow: graph, ExtraData: extra}, watch.see)
+	outcome, err := l.slot.Comfy.Run(inside, comfy.Prompt{
+		ID: a.id, Workflow: graph, ExtraData: extra,
+		Again: func() { l.lookBefore(inside, a) },
+	}, watch.see)
 	watch.end()
 	return outcome, err
 }

@@ -19,6 +19,9 @@ type Prompt struct {
 	Workflow json.RawMessage
 	// ExtraData is handed on as extra_data. It may hold API keys.
 	ExtraData map[string]any
+	// Again is called before the prompt is submitted once more because ComfyUI does
+	// not know it: it may have run all the same. Nil is no call.
+	Again func()
 }
 
 const (

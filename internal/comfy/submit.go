@@ -55,6 +55,9 @@ func (r *run) submit(ctx context.Context, p Prompt) error {
 			return err
 		}
 		r.client.reconnect()
+		if p.Again != nil {
+			p.Again()
+		}
 	}
 }
 
