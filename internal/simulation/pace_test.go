@@ -128,7 +128,7 @@ func (r *run) judgeSecondAttempts(p *pod) {
 // became of the news of it.
 func (r *run) judgeNotice(job string, x execution) {
 	if x.Outcome != comfytest.Success || !x.pod.killed.IsZero() ||
-		r.hasFiredAny("comfy", "hang", "GET", "history", "prompt late-history", "prompt no-history", "teardown") {
+		r.hasFiredAny("comfy", "hang", "GET", "POST /prompt", "history", "prompt late-history", "prompt no-history", "teardown") {
 		return
 	}
 	has := func(is func(j plannedJob) bool) bool { return slices.ContainsFunc(r.plan.jobs, is) }
