@@ -214,13 +214,12 @@ func (a *attempt) stopLater(ctx context.Context) {
 // spares tells whether ComfyUI is left alone for now, after the attempt's prompt was
 // not seen to stop because of err. It is if it may be at work on another job: where it
 // has not said that it still runs this one, one that waits may have begun unseen, and
-// be why nothing is answered. And it is if it has just said that it does not know the
-// prompt, and only was not asked again.
+// be why nothing is answered. And it is if it had no time to let the prompt go.
 func (a *attempt) spares(err error) bool {
 	switch {
 	case errors.Is(err, comfy.ErrStillRuns):
 		return a.slot.gpu.atWork() != ""
-	case errors.Is(err, comfy.ErrLost):
+	case errors.Is(err, comfy.ErrUnsure):
 		return true
 	}
 	return a.slot.Running() != ""

@@ -103,8 +103,7 @@ func TestTheNodeMayRaiseWhatALineTold(t *testing.T) {
 
 // A process whose prompt could not be stopped is spared while it may be at work on
 // another job: also on one that waits, where ComfyUI answers nothing. It has to go
-// when it says itself that it runs the canceled one, and not yet when it says that it
-// does not know it.
+// when it says itself that it runs the canceled one, unless that had no time to end.
 func TestWhoIsSparedWhenAPromptIsNotStopped(t *testing.T) {
 	silent := context.DeadlineExceeded
 	for _, tt := range []struct {
@@ -116,7 +115,7 @@ func TestWhoIsSparedWhenAPromptIsNotStopped(t *testing.T) {
 	}{
 		{"alone", false, false, silent, false},
 		{"alone and it still runs", false, false, comfy.ErrStillRuns, false},
-		{"alone and it was not asked twice", false, false, comfy.ErrLost, true},
+		{"alone and there was no time to see", false, false, comfy.ErrUnsure, true},
 		{"another waits", true, false, silent, true},
 		{"another waits for this one", true, false, comfy.ErrStillRuns, false},
 		{"another runs", true, true, silent, true},

@@ -15,6 +15,10 @@ const (
 	cancelMost  = 250 * time.Millisecond
 )
 
+// letGo is how long a prompt may be seen to run on before it counts as one that
+// ComfyUI does not let go of.
+const letGo = 2 * time.Second
+
 // Cancel takes a prompt out of ComfyUI's queue or interrupts it, and returns nil
 // when it is neither pending nor running any more, nor on its way to it. It never
 // stops another one.
@@ -22,9 +26,10 @@ const (
 // ComfyUI loses interrupts, and nodes that do not look for them go on to their
 // end. So Cancel tries again until ctx ends; then its error says what stood in
 // the way, ErrStillRuns if that was the prompt itself, and only a restart of ComfyUI
-// helps.
+// helps, and ErrUnsure if a while longer may do.
 func (c *Client) Cancel(ctx context.Context, called string) error {
 	seen := false
+	var since time.Time // it is seen to run
 	for step := cancelFirst; ; step = min(step+cancelFirst/2, cancelMost) {
 		coming := c.postings.has(called)
 		id := c.wireID(called)
@@ -40,7 +45,11 @@ func (c *Client) Cancel(ctx context.Context, called string) error {
 				err = errors.New("its submission has not been answered")
 			case at.place == unknown:
 				// A submission that broke off may still be on its way: look a second time.
-				err = ErrLost
+				err = ErrUnsure
+			case at.place == running && since.IsZero():
+				since, err = time.Now(), ErrUnsure
+			case at.place == running && time.Since(since) < letGo:
+				err = ErrUnsure
 			case at.place == running:
 				err = ErrStillRuns
 			default:

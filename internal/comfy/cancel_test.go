@@ -113,6 +113,23 @@ func TestFault_H11_CancelGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
+// A ComfyUI that begins to answer just before the time is over is not said to keep the
+// prompt, which it had no time to end.
+func TestCancelIsUnsureOfAPromptSeenTooLate(t *testing.T) {
+	faults := comfytest.Faults{{On: "GET /history/*", Do: "answer", Status: 503, Count: 20}}
+	inBubbles(t, faults, func(t *testing.T, p *peer) {
+		prompt := p.prompt(sleepWorkflow(time.Minute, "sleep"))
+		done := p.start(t.Context(), prompt, nil)
+		p.awaitStart(1)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := p.Cancel(ctx, prompt.ID); !errors.Is(err, ErrUnsure) || errors.Is(err, ErrStillRuns) {
+			t.Errorf("got %v, want it unsure", err)
+		}
+		<-done
+	})
+}
+
 // A prompt that was given up while its submission is on its way is canceled when it
 // has arrived, not taken for one that does not exist.
 func TestFault_H11_CancelAwaitsTheSubmission(t *testing.T) {

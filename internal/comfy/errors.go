@@ -9,6 +9,9 @@ import (
 var (
 	// ErrStillRuns tells that ComfyUI did not let go of a prompt that was canceled.
 	ErrStillRuns = errors.New("it is still running")
+	// ErrUnsure tells that there was no time to see a prompt end that was canceled:
+	// ComfyUI has begun to answer only just now.
+	ErrUnsure = errors.New("there was no time to see it end")
 	// ErrInterrupted tells that the prompt was interrupted before it was done.
 	ErrInterrupted = errors.New("ComfyUI interrupted the prompt")
 	// ErrHistoryMissing tells that ComfyUI announced the end of the prompt, yet
