@@ -248,7 +248,7 @@ func TestFault_J10_RefreshTurnsPrefetchOff(t *testing.T) {
 		t.Errorf("job a: %+v", o)
 	}
 	if l := q.Ledger(); l.Waiting != 1 || handed(l, "b") != 0 {
-		t.Errorf("%d jobs wait, b was handed out %d times; want it left to the queue", l.Waiting, handed(l, "b"))
+		t.Errorf("%d jobs wait, b was handed out: %+v; want it left to the queue", l.Waiting, q.Job("b").Handouts)
 	}
 	checked(t, q)
 }
