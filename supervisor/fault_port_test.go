@@ -58,7 +58,7 @@ func TestEldestHolderIsNamed(t *testing.T) {
 		{[]procEntry{child, grandchild}, 5},
 		{[]procEntry{other, server}, 8},
 	} {
-		if got := eldest(tt.holders).pid; got != tt.want {
+		if got := eldest(tt.holders, func(int) bool { return true }); got != tt.want {
 			t.Errorf("of %+v it names %d, want %d", tt.holders, got, tt.want)
 		}
 	}

@@ -81,23 +81,29 @@ func (s *Supervisor) CheckPort() error {
 		}
 	}
 	holder := "a process that cannot be seen from here"
-	holders := slices.DeleteFunc(table, func(p procEntry) bool { held, _ := holds(p.pid, sockets); return !held })
-	if len(holders) > 0 {
-		pid := eldest(holders).pid
+	if pid := eldest(table, func(pid int) bool { held, _ := holds(pid, sockets); return held }); pid != 0 {
 		holder = fmt.Sprintf("process %d (%s)", pid, commandName(pid))
 	}
 	return fmt.Errorf("%w: %d is held by %s: stop that, or use another port", ErrPortBusy, s.cfg.Port, holder)
 }
 
-// eldest is the first of some processes that is no child of another of them. Children
-// share the sockets of a server, and whatever it starts does for a moment.
-func eldest(processes []procEntry) procEntry {
-	for _, p := range processes {
-		if !slices.ContainsFunc(processes, func(other procEntry) bool { return other.pid == p.parent }) {
-			return p
-		}
+// eldest is the first process of the table that is a holder, or the furthest up of its
+// parents that are holders too; 0 if there is none. Children share the sockets of a
+// server, and whatever it starts does for a moment.
+func eldest(table []procEntry, holder func(pid int) bool) int {
+	first := slices.IndexFunc(table, func(p procEntry) bool { return holder(p.pid) })
+	if first < 0 {
+		return 0
 	}
-	return processes[0]
+	p := table[first]
+	for range table { // which is no picture of one moment, and may have a circle
+		parent := slices.IndexFunc(table, func(other procEntry) bool { return other.pid == p.parent })
+		if parent < 0 || !holder(p.parent) {
+			break
+		}
+		p = table[parent]
+	}
+	return p.pid
 }
 
 // holds tells whether a process has one of the sockets open.
