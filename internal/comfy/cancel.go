@@ -46,12 +46,13 @@ func (c *Client) Cancel(ctx context.Context, called string) error {
 			case at.place == unknown:
 				// A submission that broke off may still be on its way: look a second time.
 				err = ErrUnsure
-			case at.place == running && since.IsZero():
-				since, err = time.Now(), ErrUnsure
-			case at.place == running && time.Since(since) < letGo:
-				err = ErrUnsure
 			case at.place == running:
-				err = ErrStillRuns
+				if since.IsZero() {
+					since = time.Now()
+				}
+				if err = ErrStillRuns; time.Since(since) < letGo {
+					err = ErrUnsure
+				}
 			default:
 				err = fmt.Errorf("it is still %s", at.place)
 			}

@@ -96,20 +96,27 @@ func TestFault_H11_CancelIsRepeated(t *testing.T) {
 	}
 }
 
+// cancelDeaf cancels a prompt that looks at no interrupt, for 5 s, and waits for its
+// end. It returns its id and what Cancel did.
+func (p *peer) cancelDeaf(t *testing.T) (id string, err error) {
+	prompt := p.prompt(sleepWorkflow(time.Minute, "sleep"))
+	done := p.start(t.Context(), prompt, nil)
+	p.awaitStart(1)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err = p.Cancel(ctx, prompt.ID)
+	<-done
+	return prompt.ID, err
+}
+
 // A node that looks at no interrupt cannot be cancelled: ctx bounds the attempt,
 // and the error says where the prompt is.
 func TestFault_H11_CancelGivesUpWithItsContext(t *testing.T) {
 	inBubbles(t, nil, func(t *testing.T, p *peer) {
-		prompt := p.prompt(sleepWorkflow(time.Minute, "sleep"))
-		done := p.start(t.Context(), prompt, nil)
-		p.awaitStart(1)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		err := p.Cancel(ctx, prompt.ID)
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrStillRuns) || !strings.Contains(err.Error(), prompt.ID+": context deadline exceeded: it is still running") {
+		id, err := p.cancelDeaf(t)
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrStillRuns) || !strings.Contains(err.Error(), id+": context deadline exceeded: it is still running") {
 			t.Errorf("got %v", err)
 		}
-		<-done
 	})
 }
 
@@ -118,15 +125,9 @@ func TestFault_H11_CancelGivesUpWithItsContext(t *testing.T) {
 func TestCancelIsUnsureOfAPromptSeenTooLate(t *testing.T) {
 	faults := comfytest.Faults{{On: "GET /history/*", Do: "answer", Status: 503, Count: 20}}
 	inBubbles(t, faults, func(t *testing.T, p *peer) {
-		prompt := p.prompt(sleepWorkflow(time.Minute, "sleep"))
-		done := p.start(t.Context(), prompt, nil)
-		p.awaitStart(1)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		if err := p.Cancel(ctx, prompt.ID); !errors.Is(err, ErrUnsure) || errors.Is(err, ErrStillRuns) {
+		if _, err := p.cancelDeaf(t); !errors.Is(err, ErrUnsure) || errors.Is(err, ErrStillRuns) {
 			t.Errorf("got %v, want it unsure", err)
 		}
-		<-done
 	})
 }
 
