@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -222,35 +223,32 @@ func (c *comfyui) heal() {
 }
 
 // executions are those of all incarnations.
-func (c *comfyui) executions() (all []comfytest.Execution) {
+func (c *comfyui) executions() []comfytest.Execution { return slices.Concat(c.ledgers()...) }
+
+// mostJobs is how many jobs one incarnation has run at most.
+func (c *comfyui) mostJobs() (most int) {
+	for _, ran := range c.ledgers() {
+		jobs := make(map[string]bool)
+		for _, e := range ran {
+			jobs[promptIDs()[e.PromptID]] = true
+		}
+		most = max(most, len(jobs))
+	}
+	return most
+}
+
+// ledgers are the executions of each incarnation.
+func (c *comfyui) ledgers() (all [][]comfytest.Execution) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, i := range c.all {
 		i.mu.Lock()
 		if i.comfy != nil {
-			all = append(all, i.comfy.Executions()...)
+			all = append(all, i.comfy.Executions())
 		}
 		i.mu.Unlock()
 	}
 	return all
-}
-
-// mostJobs is how many jobs one incarnation has run at most.
-func (c *comfyui) mostJobs() (most int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, i := range c.all {
-		i.mu.Lock()
-		jobs := make(map[string]bool)
-		if i.comfy != nil {
-			for _, e := range i.comfy.Executions() {
-				jobs[promptIDs()[e.PromptID]] = true
-			}
-		}
-		i.mu.Unlock()
-		most = max(most, len(jobs))
-	}
-	return most
 }
 
 // remembers takes down how long a history was.

@@ -38,8 +38,10 @@ func (r *run) judgeLoad(ran map[string][]execution) {
 				r.violation("", "%s remembers %d prompts", in.name, in.comfyui.remembered)
 			}
 			// Where there are several, a job that lost another one may come between two.
-			if n, most := in.comfyui.mostJobs(), r.plan.setup.wear+most-1; r.plan.setup.wear > 0 && n > most && len(p.instances) == 1 && !rebooted {
-				r.violation("", "%s has run %d jobs in one process, want %d at most", in.name, n, most)
+			if wear := r.plan.setup.wear; wear > 0 && len(p.instances) == 1 && !rebooted {
+				if n := in.comfyui.mostJobs(); n > wear+most-1 {
+					r.violation("", "%s has run %d jobs in one process, want %d at most", in.name, n, wear+most-1)
+				}
 			}
 			if n := crowd(kept, in); n > most && !rebooted && !twice {
 				r.violation("", "%s had %d prompts at once, want %d at most", in.name, n, most)
