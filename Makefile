@@ -9,7 +9,8 @@ RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 export GORACE ?= atexit_sleep_ms=10
 # Tests of the whole program wait more than they compute, and want the machine for
 # themselves: one package at a time, several of its tests side by side.
-TEST    := $(GO) test $(RACE) -p 1 -parallel 8
+ALONE   := -p 1 -parallel 8
+TEST    := $(GO) test $(RACE) $(ALONE)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -48,7 +49,7 @@ sim: ## Simulate the core for long, with new seeds, until one fails: make sim N=
 
 .PHONY: faults
 faults: ## Run the tests of faults and the soak N times in a row, until one fails: make faults N=200
-	$(GO) test -p 1 -parallel 8 -run '^(TestFault_|TestSoakJobs)' -count=$(or $(N),200) -failfast -timeout 24h ./...
+	$(GO) test $(ALONE) -run '^(TestFault_|TestSoakJobs)' -count=$(or $(N),200) -failfast -timeout 24h ./...
 
 # Go's fuzzer may take the end of its own time for a failure; one without an input is
 # none.

@@ -105,13 +105,18 @@ func TestFault_C10_AssertionOfAKernelNamesItsNode(t *testing.T) {
 	checked(t, q)
 }
 
+// sticky is a job that poisons the GPU's context of the process that runs it.
+func sticky(seed int) string {
+	return simulated("SimRaise", fmt.Sprintf(`{"exception_type":"torch.AcceleratorError","message":"CUDA error: an illegal memory access was encountered","seed":%d}`, seed))
+}
+
 // Two jobs poison the GPU's context one after the other, whatever process they run in: the host is at fault, and the pod ends with 75. The second job fails as gpu_poisoned and may be tried again, the third is left to other pods.
 func TestFault_C10_HostAtFaultEndsThePod(t *testing.T) {
 	t.Parallel()
 	p, q := queued(t, runpodtest.Config{Hold: hold})
 	p.waitReady()
 	for n, id := range []string{"first", "second"} {
-		q.Submit(id, simulated("SimRaise", fmt.Sprintf(`{"exception_type":"torch.AcceleratorError","message":"CUDA error: an illegal memory access was encountered","seed":%d}`, n)))
+		q.Submit(id, sticky(n))
 	}
 	q.Submit("third", picture(3))
 	if code := p.exit(); code != exitGaveUp {

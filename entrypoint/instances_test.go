@@ -112,7 +112,7 @@ func TestJobThatPoisonsTwoInstancesIsToBlame(t *testing.T) {
 	t.Parallel()
 	p := side(t, 2, local)
 	p.allReady(2)
-	a := p.job(simulated("SimRaise", `{"exception_type":"torch.AcceleratorError","message":"CUDA error: an illegal memory access was encountered","seed":1}`))
+	a := p.job(sticky(1))
 	a.wantCause(t, "node_failed")
 	if !strings.Contains(a.Error, "(SimRaise) raised torch.AcceleratorError") {
 		t.Errorf("the error does not name the node: %s", a.Error)

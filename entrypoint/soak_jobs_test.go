@@ -182,8 +182,7 @@ func soakOOM(j *soakJob, _ *rand.Rand) {
 
 // soakSticky spoils the GPU context of every process that runs it.
 func soakSticky(j *soakJob, _ *rand.Rand) {
-	j.input = simulated("SimRaise", fmt.Sprintf(`{"exception_type":"torch.AcceleratorError",
-		"message":"CUDA error: an illegal memory access was encountered","seed":%d}`, j.seed()))
+	j.input = sticky(j.seed())
 	j.outcomes, j.deaths = []string{worker.CauseNode}, 2
 }
 

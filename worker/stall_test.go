@@ -41,27 +41,21 @@ func TestFault_L4_TwinWithoutTheLookAtTheQueueWaits(t *testing.T) {
 
 // A prompt that waits behind one that goes on is not silent, however long it waits.
 func TestPromptBehindABusyOneIsNotSilent(t *testing.T) {
-	p := startPod(t, comfytest.Config{}, func(c *Config) { c.Prefetch, c.Stall = true, 400*time.Millisecond })
-	for i, id := range []string{"a", "b"} {
-		p.source.submit(job.Job{ID: id, Taken: time.Now(), Input: json.RawMessage(simulated("SimSleep", fmt.Sprintf(`{"seconds":1.5,"mode":"poll","steps":60,"seed":%d}`, i)))})
-	}
-	for _, id := range []string{"a", "b"} {
-		if d := p.source.wait(t, id); d.Failure != nil {
-			t.Errorf("job %s: %v", id, d.Failure)
-		}
-	}
-	if n := p.starts.Load(); n != 1 {
-		t.Errorf("ComfyUI was started %d times, want once", n)
-	}
+	oneBehindAnother(t, func(c *Config) { c.Stall = 400 * time.Millisecond }, `{"seconds":1.5,"mode":"poll","steps":60,"seed":%d}`)
 }
 
 // A prompt that waits behind a long one is no sign of a dead thread.
 func TestPromptBehindALongOneIsNotStalled(t *testing.T) {
-	p := startPod(t, comfytest.Config{}, func(c *Config) {
-		c.Prefetch, c.QueueStall = true, 100*time.Millisecond
-	})
-	for _, id := range []string{"a", "b"} {
-		p.source.submit(job.Job{ID: id, Taken: time.Now(), Input: json.RawMessage(simulated("SimSleep", `{"seconds":1,"mode":"sleep","seed":`+map[string]string{"a": "1", "b": "2"}[id]+`}`))})
+	oneBehindAnother(t, func(c *Config) { c.QueueStall = 100 * time.Millisecond }, `{"seconds":1,"mode":"sleep","seed":%d}`)
+}
+
+// oneBehindAnother runs two jobs whose prompts are with ComfyUI at once. Neither may fail
+// or cost ComfyUI its process.
+func oneBehindAnother(t *testing.T, change func(*Config), sleep string) {
+	t.Helper()
+	p := startPod(t, comfytest.Config{}, func(c *Config) { c.Prefetch = true; change(c) })
+	for i, id := range []string{"a", "b"} {
+		p.source.submit(job.Job{ID: id, Taken: time.Now(), Input: json.RawMessage(simulated("SimSleep", fmt.Sprintf(sleep, i)))})
 	}
 	for _, id := range []string{"a", "b"} {
 		if d := p.source.wait(t, id); d.Failure != nil {
